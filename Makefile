@@ -1,0 +1,48 @@
+# The same steps as .ci/run, by name.
+
+STATICCHECK_VERSION := v0.8.2
+FUZZTIME ?= 5s
+BENCHTIME ?= 1s
+BENCHCOUNT ?= 6
+
+.PHONY: build test check race fuzz demo bench bench-compare generate
+
+build:
+	go build -trimpath -o agent-vault ./cmd/agent-vault
+
+test:
+	go test ./...
+
+# check changes nothing; it fails when a file is not formatted or not up to date.
+check:
+	@unformatted="$$(gofmt -l .)"; test -z "$$unformatted" || { echo "not formatted: $$unformatted"; exit 1; }
+	go vet ./...
+	go run honnef.co/go/tools/cmd/staticcheck@$(STATICCHECK_VERSION) ./...
+	go mod tidy -diff
+	@! grep -rnE 'GoproxyCa|TLSConfigFromCA|MitmConnect|OkConnect|InsecureSkipVerify|http\.Default(Transport|Client)' --include='*.go' --exclude='*_test.go' . \
+		|| { echo "unsafe names above"; exit 1; }
+
+race:
+	go test -race -shuffle=on ./...
+
+# Each fuzz target for FUZZTIME. Go runs one target of one package at a time.
+fuzz:
+	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
+		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
+			echo "fuzz $$(dirname $$file) $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
+		done; \
+	done
+
+demo:
+	go run ./cmd/agent-vault demo
+
+# Writes the files that are made from code.
+generate:
+	go test ./broker ./cmd/agent-vault -run 'Generated' -update
+
+bench:
+	go test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(BENCHCOUNT) ./... | tee bench.txt
+
+bench-compare: bench
+	go run golang.org/x/perf/cmd/benchstat@latest docs/bench-baseline.txt bench.txt
