@@ -1,0 +1,170 @@
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+)
+
+const (
+	// KeySize is the length of a Key in bytes (AES-256).
+	KeySize = 32
+
+	// boxFormat is the first byte of every box, and part of what is
+	// authenticated. A new layout gets a new number.
+	boxFormat = 1
+
+	// boxOverhead is by how much a box is longer than its plaintext: format,
+	// nonce (12) and tag (16), in bytes.
+	boxOverhead = 1 + 12 + 16
+)
+
+// A Context is what a box is bound to. A box moved to another vault, another
+// credential, another field or another version does not open.
+type Context struct {
+	Vault      string // the vault's id; names can be taken by another vault later
+	Credential string // the credential's key, e.g. "STRIPE_KEY"
+	Field      string // which value of it, e.g. "value"
+	Version    int64  // the credential's version: an old box cannot be put back
+}
+
+// A Key seals and opens boxes. It prints as "redacted". The zero Key does
+// neither.
+type Key struct {
+	bytes **[KeySize]byte // two pointers deep for the same reason as in Plaintext
+}
+
+func newKey(b *[KeySize]byte) Key { return Key{bytes: &b} }
+
+// NewKey returns a fresh random key.
+func NewKey() Key {
+	var b [KeySize]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	return newKey(&b)
+}
+
+// KeyFromBytes copies b, which must be KeySize bytes long.
+func KeyFromBytes(b []byte) (Key, error) {
+	if len(b) != KeySize {
+		return Key{}, fmt.Errorf("key: %d bytes, want %d", len(b), KeySize)
+	}
+	return newKey((*[KeySize]byte)(append([]byte(nil), b...))), nil
+}
+
+// Seal encrypts p under c with AES-256-GCM and a random nonce.
+//
+// A key may seal about 2^32 values before nonces could repeat (NIST SP 800-38D
+// §8.3); a vault holds thousands.
+func (k Key) Seal(c Context, p Plaintext) ([]byte, error) {
+	aead, err := k.aead()
+	if err != nil {
+		return nil, err
+	}
+	box := make([]byte, 1, p.Len()+boxOverhead)
+	box[0] = boxFormat
+	return aead.Seal(box, nil, p.Bytes(), c.associatedData()), nil
+}
+
+// Open decrypts a box that was sealed under the same key and context. Every
+// refusal is an *OpenError.
+func (k Key) Open(c Context, box []byte) (Plaintext, error) {
+	aead, err := k.aead()
+	if err != nil {
+		return Plaintext{}, &OpenError{Context: c, Reason: err.Error()}
+	}
+	if len(box) < boxOverhead {
+		return Plaintext{}, &OpenError{Context: c, Reason: "box too short"}
+	}
+	if box[0] != boxFormat {
+		return Plaintext{}, &OpenError{Context: c, Reason: "unknown box format"}
+	}
+	b, err := aead.Open(nil, nil, box[1:], c.associatedData())
+	if err != nil {
+		return Plaintext{}, &OpenError{Context: c, Reason: "sealed under another key or context, or changed"}
+	}
+	return NewPlaintext(b), nil
+}
+
+// ForVault derives the key of one vault (HKDF-SHA256, RFC 5869). The zero Key
+// derives the zero Key.
+func (k Key) ForVault(vaultID string) Key { return k.derive("agent-vault vault key v1\x00" + vaultID) }
+
+// Derive returns KeySize bytes for a use outside of this package, such as the
+// key of a MAC. Different purposes give unrelated bytes. It is nil for the zero
+// Key.
+func (k Key) Derive(purpose string) []byte {
+	sub := k.derive("agent-vault derived key v1\x00" + purpose)
+	if sub.bytes == nil {
+		return nil
+	}
+	return (*sub.bytes)[:]
+}
+
+// derive returns the subkey for one purpose.
+func (k Key) derive(info string) Key {
+	if k.bytes == nil {
+		return Key{}
+	}
+	// Errors only for lengths over 255 hashes: not for 32 bytes.
+	b, err := hkdf.Key(sha256.New, (*k.bytes)[:], nil, info, KeySize)
+	if err != nil {
+		return Key{}
+	}
+	return newKey((*[KeySize]byte)(b))
+}
+
+func (k Key) aead() (cipher.AEAD, error) {
+	if k.bytes == nil {
+		return nil, errors.New("zero key")
+	}
+	block, err := aes.NewCipher((*k.bytes)[:])
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// associatedData is the context, unambiguously: each string behind its length.
+func (c Context) associatedData() []byte {
+	b := make([]byte, 0, 64)
+	b = append(b, boxFormat)
+	for _, s := range [...]string{c.Vault, c.Credential, c.Field} {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+		b = append(b, s...)
+	}
+	return binary.BigEndian.AppendUint64(b, uint64(c.Version))
+}
+
+// An OpenError is why a box did not open. It says nothing of the value.
+type OpenError struct {
+	Context Context
+	Reason  string
+}
+
+func (e *OpenError) Error() string {
+	return fmt.Sprintf("open credential %q version %d: %s", e.Context.Credential, e.Context.Version, e.Reason)
+}
+
+// String returns "redacted".
+func (Key) String() string { return redacted }
+
+// GoString returns "redacted".
+func (Key) GoString() string { return redacted }
+
+// Format writes "redacted" for every verb and flag.
+func (Key) Format(f fmt.State, _ rune) { writeRedacted(f) }
+
+// MarshalJSON returns the JSON string "redacted".
+func (Key) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
+
+// MarshalText returns "redacted".
+func (Key) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+
+// LogValue returns "redacted".
+func (Key) LogValue() slog.Value { return slog.StringValue(redacted) }
