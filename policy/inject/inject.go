@@ -1,0 +1,171 @@
+// Package inject is the policy engine's hand: it puts credentials on a request
+// that policy has allowed. Each kind of authentication is one file behind one
+// interface, [Injector].
+//
+// A kind says which credential keys it needs, which slots of the request it
+// occupies, and how to fill them. What the agent put into those slots itself
+// is stripped first ([Slots.Strip]), so exactly one credential goes out.
+// Credentials are asked for through a function and never kept.
+//
+// The zero [Auth] is no authentication and invalid; passthrough must be said.
+package inject
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"agentvault/vault/seal"
+)
+
+// An Auth is the `auth:` of a service as it was declared: an object with a
+// "type" and that kind's fields, which name credential keys, never values.
+type Auth struct {
+	kind string
+	raw  json.RawMessage // canonical: compact, keys sorted
+}
+
+// Type returns the kind's name, "" for the zero Auth.
+func (a Auth) Type() string { return a.kind }
+
+// MarshalJSON returns the object.
+func (a Auth) MarshalJSON() ([]byte, error) {
+	if a.raw == nil {
+		return []byte("null"), nil
+	}
+	return a.raw, nil
+}
+
+// UnmarshalJSON takes any object with a string "type"; [Parse] checks the rest.
+func (a *Auth) UnmarshalJSON(b []byte) error {
+	var fields map[string]any
+	if err := json.Unmarshal(b, &fields); err != nil || fields == nil {
+		return errors.New("auth: it must be an object like {\"type\": \"bearer\", \"token\": \"API_KEY\"}")
+	}
+	kind, ok := fields["type"].(string)
+	if !ok {
+		return errors.New("auth: the field type is missing; it is one of " + strings.Join(Types(), ", "))
+	}
+	raw, err := json.Marshal(fields)
+	if err != nil {
+		return fmt.Errorf("auth: %w", err)
+	}
+	a.kind, a.raw = kind, raw
+	return nil
+}
+
+// An Injector puts a service's credentials on a request. It is immutable and
+// safe for use by many goroutines.
+type Injector interface {
+	// Type is the kind's name.
+	Type() string
+	// Keys are the credentials that Inject asks for, each once.
+	Keys() []string
+	// Slots are the places that it occupies.
+	Slots() Slots
+	// Inject fills the slots. An error of open is returned as it is; a value
+	// that cannot stand in its place is a *ValueError.
+	Inject(r *Request, open func(key string) (seal.Plaintext, error)) error
+}
+
+// A Request is what of a request can be injected into.
+type Request struct {
+	Header   map[string][]string // an http.Header
+	RawQuery string              // without "?"
+}
+
+// set sets a header field; the name is canonical.
+func (r *Request) set(name, value string) { r.Header[name] = []string{value} }
+
+// A ValueError says that a credential's value cannot stand where the service
+// puts it, such as a line break in a header.
+type ValueError struct{ Key string }
+
+func (e *ValueError) Error() string {
+	return "the value of credential " + e.Key + " holds bytes that cannot be sent there"
+}
+
+// Parse checks an Auth and returns its Injector. The error names the field.
+func Parse(a Auth) (Injector, error) {
+	k, ok := kinds[a.kind]
+	if !ok {
+		return nil, fmt.Errorf("auth: unknown type %q; it is one of %s", a.kind, strings.Join(Types(), ", "))
+	}
+	in, err := k(a.raw)
+	if err != nil {
+		return nil, fmt.Errorf("auth %s: %w", a.kind, err)
+	}
+	return in, nil
+}
+
+// Types returns the names of all kinds, sorted.
+func Types() []string { return slices.Sorted(maps.Keys(kinds)) }
+
+// kinds is filled while the package's variables are initialized, by each
+// kind's own file, and never changes afterwards: so a new kind is one new file.
+var kinds = make(map[string]func(raw json.RawMessage) (Injector, error))
+
+// register adds a kind. F is the shape of its declaration; fields that F does
+// not have are refused.
+func register[F any](name string, parse func(F) (Injector, error)) bool {
+	kinds[name] = func(raw json.RawMessage) (Injector, error) {
+		fields, err := withoutType(raw)
+		if err != nil {
+			return nil, err
+		}
+		var declared F
+		d := json.NewDecoder(bytes.NewReader(fields))
+		d.DisallowUnknownFields()
+		if err := d.Decode(&declared); err != nil {
+			return nil, fieldError(err)
+		}
+		return parse(declared)
+	}
+	return true
+}
+
+func withoutType(raw json.RawMessage) (json.RawMessage, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, errors.New("it must be an object")
+	}
+	delete(fields, "type")
+	return json.Marshal(fields)
+}
+
+// fieldError says in our words what encoding/json found.
+func fieldError(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return fmt.Errorf("field %s: a %s does not fit", wrong.Field, wrong.Value)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fmt.Errorf("it has no field %s", name)
+	}
+	return err
+}
+
+var keyPattern = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)
+
+// maxKey bounds a credential key, in bytes.
+const maxKey = 128
+
+// ValidKey reports whether s is a credential key.
+func ValidKey(s string) bool { return len(s) <= maxKey && keyPattern.MatchString(s) }
+
+// checkKey refuses what is not a credential key. Values are mistaken for keys
+// sometimes, so the error does not repeat it.
+func checkKey(field, key string) error {
+	switch {
+	case key == "":
+		return fmt.Errorf("field %s is missing; it names a credential key, as in API_KEY", field)
+	case !ValidKey(key):
+		return fmt.Errorf("field %s must be the name of a credential in upper case, as in API_KEY; values never stand here", field)
+	}
+	return nil
+}
