@@ -1,0 +1,190 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+
+	"agentvault/vault/seal"
+)
+
+// A Declaration says how vaults should be. What it does not mention stays as
+// it is; the services that it gives for a vault replace all of that vault's.
+type Declaration struct {
+	Vaults []VaultDeclaration
+}
+
+// A VaultDeclaration is the part of a Declaration about one vault.
+type VaultDeclaration struct {
+	Name           string
+	UnmatchedHosts string                    // "" leaves it
+	Services       []Service                 // nil leaves them; empty removes them
+	Credentials    map[string]seal.Plaintext // to set; others stay
+}
+
+// A Change is one thing that applying a declaration did, or found done.
+type Change struct {
+	Vault  string `json:"vault"`
+	Kind   string `json:"kind"`   // vault, setting, service or credential
+	Name   string `json:"name"`   //
+	Action string `json:"action"` // created, updated, deleted or unchanged
+}
+
+// Actions of a Change.
+const (
+	Created   = "created"
+	Updated   = "updated"
+	Deleted   = "deleted"
+	Unchanged = "unchanged"
+)
+
+// Apply makes the vaults be as declared, all in one transaction, and returns
+// what changed. Applying the same again changes nothing.
+func (r *Registry) Apply(ctx context.Context, c Caller, d Declaration) ([]Change, error) {
+	if err := allow(c, runInstance); err != nil {
+		return nil, err
+	}
+	if err := r.checkDeclaration(&d); err != nil {
+		return nil, err
+	}
+	var changes []Change
+	err := r.write(ctx, func(tx Tx) error {
+		changes = []Change{}
+		for _, vd := range d.Vaults {
+			done, err := r.applyVault(tx, vd)
+			if err != nil {
+				return err
+			}
+			changes = append(changes, done...)
+		}
+		return nil
+	})
+	return changes, err
+}
+
+func (r *Registry) checkDeclaration(d *Declaration) error {
+	seen := make(map[string]bool)
+	for i := range d.Vaults {
+		vd := &d.Vaults[i]
+		if err := checkName("vault", vd.Name); err != nil {
+			return err
+		}
+		if seen[vd.Name] {
+			return badRequest("vault %q stands there twice", vd.Name)
+		}
+		seen[vd.Name] = true
+		switch vd.UnmatchedHosts {
+		case "", UnmatchedDeny, UnmatchedTunnel:
+		default:
+			return badRequest("vault %q: unmatched_hosts: %q is neither deny nor tunnel", vd.Name, shorten(vd.UnmatchedHosts))
+		}
+		if vd.Services != nil {
+			checked, err := r.checkServices(vd.Services)
+			if err != nil {
+				return inVault(vd.Name, err)
+			}
+			vd.Services = checked
+		}
+		if err := checkValues(vd.Credentials); err != nil {
+			return inVault(vd.Name, err)
+		}
+	}
+	return nil
+}
+
+func inVault(name string, err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return &Error{Code: e.Code, Message: "vault " + name + ": " + e.Message, Err: e.Err}
+	}
+	return err
+}
+
+func (r *Registry) applyVault(tx Tx, vd VaultDeclaration) ([]Change, error) {
+	var changes []Change
+	note := func(kind, name, action string) {
+		changes = append(changes, Change{Vault: vd.Name, Kind: kind, Name: name, Action: action})
+	}
+	v, err := tx.VaultByName(vd.Name)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		v = Vault{ID: newID(), Name: vd.Name, UnmatchedHosts: UnmatchedDeny, CreatedAt: r.now()}
+		note("vault", vd.Name, Created)
+	case err != nil:
+		return nil, err
+	default:
+		note("vault", vd.Name, Unchanged)
+	}
+	if vd.UnmatchedHosts != "" {
+		action := Unchanged
+		if v.UnmatchedHosts != vd.UnmatchedHosts {
+			v.UnmatchedHosts, action = vd.UnmatchedHosts, Updated
+		}
+		note("setting", "unmatched_hosts", action)
+	}
+	if vd.Services != nil {
+		diffServices(v.Services, vd.Services, note)
+		v.Services = vd.Services
+	}
+	for _, key := range slices.Sorted(maps.Keys(vd.Credentials)) {
+		action, err := r.applyCredential(&v, key, vd.Credentials[key])
+		if err != nil {
+			return nil, err
+		}
+		note("credential", key, action)
+	}
+	for _, c := range changes {
+		if c.Action != Unchanged {
+			return changes, tx.PutVault(v)
+		}
+	}
+	return changes, nil
+}
+
+// applyCredential sets a value unless it is that value already.
+func (r *Registry) applyCredential(v *Vault, key string, value seal.Plaintext) (action string, err error) {
+	old, existed := v.Credentials[key]
+	if existed {
+		was, err := r.key.ForVault(v.ID).Open(v.sealContext(old), old.Box)
+		if err == nil && bytes.Equal(was.Bytes(), value.Bytes()) {
+			return Unchanged, nil
+		}
+		// A box that does not open is replaced by the value that should be in it.
+		action = Updated
+	} else {
+		action = Created
+	}
+	return action, r.setCredential(v, key, value)
+}
+
+func diffServices(before, after []Service, note func(kind, name, action string)) {
+	old := make(map[string]Service, len(before))
+	for _, s := range before {
+		old[s.Name] = s
+	}
+	for _, s := range after {
+		was, ok := old[s.Name]
+		delete(old, s.Name)
+		switch {
+		case !ok:
+			note("service", s.Name, Created)
+		case !sameService(was, s):
+			note("service", s.Name, Updated)
+		default:
+			note("service", s.Name, Unchanged)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(old)) {
+		note("service", name, Deleted)
+	}
+}
+
+// sameService compares what is stored.
+func sameService(a, b Service) bool {
+	x, err1 := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && bytes.Equal(x, y)
+}

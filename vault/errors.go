@@ -1,0 +1,43 @@
+package vault
+
+import "fmt"
+
+// Codes of errors that commands return. They are a closed list; the API pairs
+// each with a status.
+const (
+	CodeBadRequest         = "bad_request"
+	CodeUnauthorized       = "unauthorized"
+	CodeForbidden          = "forbidden"
+	CodeNotFound           = "not_found"
+	CodeVaultNotFound      = "vault_not_found"
+	CodeVaultRequired      = "vault_required"
+	CodeVaultForbidden     = "vault_forbidden"
+	CodeConflict           = "conflict"
+	CodeRateLimited        = "rate_limited"
+	CodeNotInitialized     = "not_initialized"
+	CodeCredentialNotFound = "credential_not_found"
+	CodeUnavailable        = "unavailable"
+)
+
+// An Error is why a command was refused.
+type Error struct {
+	Code    string // one of the constants above
+	Message string // for whoever sent the command
+	Err     error  // cause, for the log only; may be nil
+}
+
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return e.Message + ": " + e.Err.Error()
+	}
+	return e.Message
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func refuse(code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+func badRequest(format string, args ...any) *Error { return refuse(CodeBadRequest, format, args...) }

@@ -1,0 +1,131 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"agentvault/vault/seal"
+)
+
+// Options say how a Registry works.
+type Options struct {
+	// Store is required.
+	Store Store
+
+	// Key is the data key that vaults' keys come from. Required.
+	Key seal.Key
+
+	// Published returns once this node decides on the revision; every command
+	// that changes something waits for it before it answers. Nil waits for
+	// nothing.
+	Published func(ctx context.Context, revision int64) error
+
+	// ProxyURL returns the path entrance's base URL, which agents discover. Nil
+	// means "".
+	ProxyURL func() string
+
+	// Development lets services name local hosts.
+	Development bool
+
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+
+	// Log receives operational messages, never credentials. Nil discards them.
+	Log *slog.Logger
+}
+
+// A Registry carries out commands. It is safe for use by many goroutines.
+type Registry struct {
+	store       Store
+	key         seal.Key
+	published   func(context.Context, int64) error
+	proxyURL    func() string
+	development bool
+	clock       func() time.Time
+	log         *slog.Logger
+}
+
+// New returns a Registry. The error names the option that is missing.
+func New(o Options) (*Registry, error) {
+	if o.Store == nil {
+		return nil, errors.New("vault: Options.Store is required")
+	}
+	r := &Registry{
+		store: o.Store, key: o.Key, published: o.Published, proxyURL: o.ProxyURL,
+		development: o.Development, clock: o.Now, log: o.Log,
+	}
+	if r.published == nil {
+		r.published = func(context.Context, int64) error { return nil }
+	}
+	if r.proxyURL == nil {
+		r.proxyURL = func() string { return "" }
+	}
+	if r.clock == nil {
+		r.clock = time.Now
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	return r, nil
+}
+
+// now is the time that is stored: UTC, whole milliseconds.
+func (r *Registry) now() time.Time { return r.clock().UTC().Truncate(time.Millisecond) }
+
+// write runs a transaction and returns when this node decides on its outcome.
+func (r *Registry) write(ctx context.Context, f func(Tx) error) error {
+	revision, err := r.store.Write(ctx, f)
+	if err != nil {
+		return err
+	}
+	// The change is stored; a caller that hung up must not keep this node from
+	// publishing it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := r.published(ctx, revision); err != nil {
+		return &Error{Code: CodeUnavailable, Message: "the change is stored, but this node does not decide on it yet", Err: err}
+	}
+	return nil
+}
+
+// Initialized reports whether an owner exists.
+func (r *Registry) Initialized(ctx context.Context) (bool, error) {
+	exists := false
+	err := r.store.Read(ctx, func(tx Tx) error {
+		users, err := tx.ListUsers()
+		exists = len(users) > 0
+		return err
+	})
+	return exists, err
+}
+
+var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$`)
+
+// checkName holds a name of ours against its grammar.
+func checkName(noun, name string) error {
+	if !namePattern.MatchString(name) {
+		return badRequest("%s %q: a name has 3 to 64 characters of a-z, 0-9 and -, and - at neither end", noun, shorten(name))
+	}
+	return nil
+}
+
+// byName finds a vault, or says that there is none.
+func byName(tx Tx, name string) (Vault, error) {
+	v, err := tx.VaultByName(name)
+	if errors.Is(err, ErrNotFound) {
+		return Vault{}, refuse(CodeVaultNotFound, "there is no vault %q", shorten(name))
+	}
+	return v, err
+}
+
+// shorten keeps hostile text from filling an error.
+func shorten(s string) string {
+	if len(s) > 80 {
+		return fmt.Sprintf("%s… (%d bytes)", s[:80], len(s))
+	}
+	return s
+}

@@ -1,0 +1,66 @@
+package vault
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"hash/crc32"
+	"math/big"
+	"strings"
+)
+
+// Prefixes of tokens. Agents' and people's are different kinds (R19).
+const (
+	PrefixSession = "av_sess_"
+	PrefixAgent   = "av_agt_"
+	PrefixLogin   = "av_login_"
+)
+
+const (
+	tokenBytes = 32
+	bodyChars  = 43 // 62^43 > 2^256
+	sumChars   = 6  // 62^6 > 2^32
+	base62     = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+)
+
+// NewToken returns prefix + 32 random bytes in base62 + CRC32 of what stands
+// before in base62. The checksum lets a scanner of leaked text, and
+// [CheckToken], tell a token from noise without asking anyone.
+func NewToken(prefix string) string {
+	var b [tokenBytes]byte
+	rand.Read(b[:]) // crypto/rand never fails
+	head := prefix + encode62(new(big.Int).SetBytes(b[:]), bodyChars)
+	return head + checksum(head)
+}
+
+func checksum(s string) string {
+	return encode62(big.NewInt(int64(crc32.ChecksumIEEE([]byte(s)))), sumChars)
+}
+
+func encode62(n *big.Int, width int) string {
+	out := make([]byte, width)
+	base, digit := big.NewInt(62), new(big.Int)
+	for i := width - 1; i >= 0; i-- {
+		n.DivMod(n, base, digit)
+		out[i] = base62[digit.Int64()]
+	}
+	return string(out)
+}
+
+// CheckToken reports whether a string has the form of a token, and which
+// prefix. It says nothing of whether the token is anybody's.
+func CheckToken(token string) (prefix string, ok bool) {
+	for _, prefix := range []string{PrefixSession, PrefixAgent, PrefixLogin} {
+		if strings.HasPrefix(token, prefix) && len(token) == len(prefix)+bodyChars+sumChars {
+			head := token[:len(token)-sumChars]
+			return prefix, checksum(head) == token[len(head):]
+		}
+	}
+	return "", false
+}
+
+// DigestToken is how a token is stored: its SHA-256. Tokens have 256 random
+// bits, so there is nothing to slow down.
+func DigestToken(token string) [32]byte { return sha256.Sum256([]byte(token)) }
+
+// newID returns a random id, 26 characters of base32.
+func newID() string { return strings.ToLower(rand.Text()) }
