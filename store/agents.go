@@ -1,0 +1,79 @@
+package store
+
+import (
+	"database/sql"
+
+	"agentvault/vault"
+)
+
+const selectAgents = `SELECT id, name, digest, created_at FROM agents `
+
+func scanAgent(r *sql.Rows, a *vault.Agent) error {
+	return r.Scan(&a.ID, &a.Name, digest{&a.Digest}, millis{&a.CreatedAt})
+}
+
+func (t *tx) AgentByDigest(d [32]byte) (vault.Agent, error) {
+	return t.wholeAgent(first(t, scanAgent, selectAgents+`WHERE digest = ?`, d[:]))
+}
+
+func (t *tx) AgentByName(name string) (vault.Agent, error) {
+	return t.wholeAgent(first(t, scanAgent, selectAgents+`WHERE name = ?`, name))
+}
+
+func (t *tx) wholeAgent(a vault.Agent, err error) (vault.Agent, error) {
+	if err != nil {
+		return a, err
+	}
+	all := []vault.Agent{a}
+	err = t.fillGrants(all, `WHERE agent_id = ?`, a.ID)
+	return all[0], err
+}
+
+func (t *tx) ListAgents() ([]vault.Agent, error) {
+	all, err := list(t, scanAgent, selectAgents+`ORDER BY name`)
+	if err != nil {
+		return nil, err
+	}
+	return all, t.fillGrants(all, ``)
+}
+
+type grantRow struct{ agentID, vaultID, role string }
+
+func (t *tx) fillGrants(agents []vault.Agent, where string, args ...any) error {
+	byID := make(map[string]*vault.Agent, len(agents))
+	for i := range agents {
+		agents[i].Vaults = make(map[string]string)
+		byID[agents[i].ID] = &agents[i]
+	}
+	grants, err := list(t, func(r *sql.Rows, g *grantRow) error { return r.Scan(&g.agentID, &g.vaultID, &g.role) },
+		`SELECT agent_id, vault_id, role FROM grants `+where, args...)
+	for _, g := range grants {
+		if a := byID[g.agentID]; a != nil {
+			a.Vaults[g.vaultID] = g.role
+		}
+	}
+	return err
+}
+
+func (t *tx) PutAgent(a vault.Agent) error {
+	t.decides = true
+	if err := t.exec(`INSERT INTO agents (id, name, digest, created_at) VALUES (?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, digest = excluded.digest`,
+		a.ID, a.Name, a.Digest[:], ms(a.CreatedAt)); err != nil {
+		return err
+	}
+	if err := t.exec(`DELETE FROM grants WHERE agent_id = ?`, a.ID); err != nil {
+		return err
+	}
+	for vaultID, role := range a.Vaults {
+		if err := t.exec(`INSERT INTO grants (agent_id, vault_id, role) VALUES (?, ?, ?)`, a.ID, vaultID, role); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) DeleteAgent(id string) error {
+	t.decides = true
+	return t.execOne(`DELETE FROM agents WHERE id = ?`, id)
+}

@@ -1,0 +1,72 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"agentvault/vault"
+	"agentvault/vault/seal"
+)
+
+// Snapshot returns all that decisions depend on, as of one revision: one
+// transaction, one query per noun.
+func (db *DB) Snapshot(ctx context.Context) (vault.Snapshot, error) {
+	var s vault.Snapshot
+	err := db.read(ctx, func(t *tx) (err error) {
+		if err = t.one(`SELECT value, EXISTS (SELECT 1 FROM users) FROM revision`, nil, &s.Revision, &s.Initialized); err != nil {
+			return err
+		}
+		if s.Vaults, err = t.ListVaults(); err != nil {
+			return err
+		}
+		if s.Sessions, err = list(t, scanSession, selectSessions+`WHERE expires_at > ?`, ms(time.Now())); err != nil {
+			return err
+		}
+		s.Agents, err = t.ListAgents()
+		return err
+	})
+	return s, err
+}
+
+// Keyring returns the row that keeps the data key; ok is false when there is
+// none yet.
+func (db *DB) Keyring(ctx context.Context) (r seal.Keyring, ok bool, err error) {
+	err = db.read(ctx, func(t *tx) error {
+		return t.one(`SELECT kdf, salt, time, memory_kib, threads, wrapped_key FROM keyring`, nil,
+			&r.KDF, &r.Salt, &r.Time, &r.MemoryKiB, &r.Threads, &r.WrappedKey)
+	})
+	if errors.Is(err, vault.ErrNotFound) {
+		return seal.Keyring{}, false, nil
+	}
+	return r, err == nil, err
+}
+
+// PutKeyring stores the keyring. It fails when there is one already.
+func (db *DB) PutKeyring(ctx context.Context, r seal.Keyring) error {
+	_, err := db.write(ctx, func(t *tx) error {
+		return t.exec(`INSERT INTO keyring (id, kdf, salt, time, memory_kib, threads, wrapped_key) VALUES (1, ?, ?, ?, ?, ?, ?)`,
+			r.KDF, r.Salt, r.Time, r.MemoryKiB, r.Threads, r.WrappedKey)
+	})
+	return err
+}
+
+// Authority returns the root certificate and its sealed key; ok is false when
+// there is none yet.
+func (db *DB) Authority(ctx context.Context) (cert, sealedKey []byte, ok bool, err error) {
+	err = db.read(ctx, func(t *tx) error {
+		return t.one(`SELECT certificate, key_box FROM authority`, nil, &cert, &sealedKey)
+	})
+	if errors.Is(err, vault.ErrNotFound) {
+		return nil, nil, false, nil
+	}
+	return cert, sealedKey, err == nil, err
+}
+
+// PutAuthority stores the authority. It fails when there is one already.
+func (db *DB) PutAuthority(ctx context.Context, cert, sealedKey []byte) error {
+	_, err := db.write(ctx, func(t *tx) error {
+		return t.exec(`INSERT INTO authority (id, certificate, key_box) VALUES (1, ?, ?)`, cert, sealedKey)
+	})
+	return err
+}

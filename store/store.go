@@ -1,0 +1,280 @@
+// Package store answers one question: what was stored? Rows in, rows out, in
+// transactions. It sees ciphertext and digests only, and knows no rule by
+// which anything changes; those are package vault's.
+//
+// SQLite is the embedded default. Every change that decisions depend on grows
+// one integer, the revision, in its own transaction, so that a node can tell
+// by one number whether it is up to date.
+//
+// The zero DB is not usable; [Open] returns one.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"agentvault/vault"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Options say where the store is.
+type Options struct {
+	// Path of the database file. Its folder is made if it is missing. Required.
+	Path string
+
+	// Log receives operational messages. Nil discards them.
+	Log *slog.Logger
+}
+
+// A DB is an open store. It is safe for use by many goroutines.
+type DB struct {
+	readers *sql.DB
+	writer  *sql.DB // one connection: SQLite has one writer
+	log     *slog.Logger
+
+	mu        sync.Mutex
+	listeners map[chan struct{}]struct{}
+
+	stop    context.CancelFunc
+	watched chan struct{} // closed when watch has ended
+}
+
+// Open opens or creates the database, and migrates it. It refuses symlinks, and
+// files and folders that others can read.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := prepareFiles(o.Path); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	db := &DB{log: o.Log, listeners: make(map[chan struct{}]struct{}), watched: make(chan struct{})}
+	var err error
+	if db.writer, err = sql.Open("sqlite", dsn(o.Path, "immediate")); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	db.writer.SetMaxOpenConns(1)
+	if db.readers, err = sql.Open("sqlite", dsn(o.Path, "deferred")); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	db.readers.SetMaxOpenConns(8)
+	if err := db.migrate(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("store: %w", err), db.readers.Close(), db.writer.Close())
+	}
+	watchCtx, stop := context.WithCancel(context.Background())
+	db.stop = stop
+	go db.watch(watchCtx)
+	return db, nil
+}
+
+// dsn spells the connection's settings. synchronous=FULL: what was committed
+// survives power loss too.
+func dsn(path, txlock string) string {
+	q := url.Values{"_txlock": {txlock}, "_pragma": {
+		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
+		"secure_delete(ON)", "temp_store(MEMORY)", "trusted_schema(OFF)",
+	}}
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
+}
+
+// prepareFiles makes folder (0700) and file (0600) and checks what is there.
+func prepareFiles(path string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := checkMode(dir, fs.ModeDir); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	// SQLite gives the files beside it the same mode.
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		if err := checkMode(name, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkMode(path string, kind fs.FileMode) error {
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return err
+	case info.Mode()&fs.ModeSymlink != 0:
+		return fmt.Errorf("%s is a symbolic link; name the real place", path)
+	case info.Mode().Type() != kind:
+		return fmt.Errorf("%s is not what it should be (%s)", path, info.Mode())
+	case info.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("%s can be read by others (mode %04o); run: chmod go= %s", path, info.Mode().Perm(), path)
+	}
+	return nil
+}
+
+func (db *DB) migrate(ctx context.Context) error {
+	sub, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db.writer, sub, goose.WithLogger(goose.NopLogger()))
+	if err != nil {
+		return err
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	return nil
+}
+
+// Close closes the store.
+func (db *DB) Close() error {
+	db.stop()
+	<-db.watched
+	return errors.Join(db.readers.Close(), db.writer.Close())
+}
+
+// Read runs f on one consistent state.
+func (db *DB) Read(ctx context.Context, f func(vault.Tx) error) error {
+	return db.read(ctx, func(t *tx) error { return f(t) })
+}
+
+func (db *DB) read(ctx context.Context, f func(*tx) error) error {
+	sqlTx, err := db.readers.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer sqlTx.Rollback() // nothing was written
+	return f(&tx{ctx: ctx, sql: sqlTx})
+}
+
+// Write runs f in a transaction, and commits unless f returns an error. It
+// returns the revision that is current afterwards. What it returned without an
+// error is on disk.
+func (db *DB) Write(ctx context.Context, f func(vault.Tx) error) (revision int64, err error) {
+	t, err := db.write(ctx, func(t *tx) error { return f(t) })
+	if err != nil {
+		return 0, err
+	}
+	if t.removed {
+		db.truncate(ctx)
+	}
+	db.signal()
+	return t.revision, nil
+}
+
+func (db *DB) write(ctx context.Context, f func(*tx) error) (*tx, error) {
+	sqlTx, err := db.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer sqlTx.Rollback() // a no-op after Commit
+	t := &tx{ctx: ctx, sql: sqlTx}
+	if err := f(t); err != nil {
+		return nil, err
+	}
+	if t.decides {
+		if err := t.exec(`UPDATE revision SET value = value + 1`); err != nil {
+			return nil, err
+		}
+	}
+	if err := sqlTx.QueryRowContext(ctx, `SELECT value FROM revision`).Scan(&t.revision); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	if err := sqlTx.Commit(); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	return t, nil
+}
+
+// truncate moves what was deleted or replaced out of the write-ahead log, where
+// it would still stand.
+func (db *DB) truncate(ctx context.Context) {
+	if _, err := db.writer.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+		db.log.Warn("write-ahead log could not be truncated; it will be at a later change", "err", err)
+	}
+}
+
+// Revision returns the current revision.
+func (db *DB) Revision(ctx context.Context) (int64, error) {
+	var n int64
+	if err := db.readers.QueryRowContext(ctx, `SELECT value FROM revision`).Scan(&n); err != nil {
+		return 0, fmt.Errorf("store: %w", err)
+	}
+	return n, nil
+}
+
+// Changes returns a channel that gets a signal after each commit of this
+// process, and within 250 ms after another process's. Signals fold into one.
+// The function ends them.
+func (db *DB) Changes() (<-chan struct{}, func()) {
+	ch := make(chan struct{}, 1)
+	db.mu.Lock()
+	db.listeners[ch] = struct{}{}
+	db.mu.Unlock()
+	return ch, func() {
+		db.mu.Lock()
+		delete(db.listeners, ch)
+		db.mu.Unlock()
+	}
+}
+
+func (db *DB) signal() {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for ch := range db.listeners {
+		select {
+		case ch <- struct{}{}:
+		default: // one is waiting already
+		}
+	}
+}
+
+// watch looks for commits of other processes: PRAGMA data_version changes on a
+// connection when another one has committed.
+func (db *DB) watch(ctx context.Context) {
+	defer close(db.watched)
+	conn, err := db.readers.Conn(ctx)
+	if err != nil {
+		db.log.Error("changes of other processes go unnoticed", "err", err)
+		return
+	}
+	defer conn.Close()
+	ticker := time.NewTicker(200 * time.Millisecond)
+	defer ticker.Stop()
+	last := int64(-1)
+	for {
+		var version int64
+		if err := conn.QueryRowContext(ctx, `PRAGMA data_version`).Scan(&version); err == nil && version != last {
+			if last >= 0 {
+				db.signal()
+			}
+			last = version
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
