@@ -1,0 +1,264 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"agentvault/vault"
+	"agentvault/vault/seal"
+)
+
+// A Source is where Views come from.
+type Source interface {
+	// Snapshot returns all that a View is built from, as of one revision.
+	Snapshot(ctx context.Context) (vault.Snapshot, error)
+	// Revision returns the current revision; it is cheap.
+	Revision(ctx context.Context) (int64, error)
+}
+
+// Options say how a Broker works.
+type Options struct {
+	// Source is required.
+	Source Source
+
+	// Key is the data key that vaults' keys come from. Required.
+	Key seal.Key
+
+	// Audit is required: nothing is sent that could not be recorded.
+	Audit *Audit
+
+	// Dialer is the guard that connects to upstreams. The zero value allows
+	// public addresses only.
+	Dialer Dialer
+
+	// Roots verify upstreams. Nil means the system's.
+	Roots *x509.CertPool
+
+	// Limits per session. The zero value means none.
+	Limits Limits
+
+	// MaxStale is how long this node may go on deciding after it last confirmed
+	// its revision with the Source. Zero means 30 seconds. It cannot be disabled.
+	MaxStale time.Duration
+
+	// AuthTypes are named in proposal hints. Nil means every kind of
+	// policy/inject.
+	AuthTypes []string
+
+	// Registerer takes the data plane's metrics. Nil leaves them unregistered.
+	Registerer prometheus.Registerer
+
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+
+	// NewID makes request ids. Nil means 16 random characters.
+	NewID func() string
+
+	// Log receives operational messages, never credentials or full URLs. Nil
+	// discards them.
+	Log *slog.Logger
+}
+
+// A Broker carries exchanges from admission to outcome. It is safe for use by
+// many goroutines.
+type Broker struct {
+	source    Source
+	key       seal.Key
+	audit     *Audit
+	dialer    *Dialer
+	transport *http.Transport // HTTP/1.1 and HTTP/2
+	upgrades  *http.Transport // HTTP/1.1 only: Upgrade does not exist in HTTP/2
+	limits    Limits
+	maxStale  time.Duration
+	authTypes []string
+	metrics   *metrics
+	now       func() time.Time
+	newID     func() string
+	log       *slog.Logger
+
+	view      atomic.Pointer[View]
+	confirmed atomic.Int64 // unix nanoseconds of the last word from Source
+	refresh   sync.Mutex   // one build at a time
+}
+
+// New returns a Broker that refuses everything until [Broker.Refresh] or
+// [Broker.Run] has published its first View. The error names the field that is
+// missing.
+func New(o Options) (*Broker, error) {
+	switch {
+	case o.Source == nil:
+		return nil, errors.New("broker: Options.Source is required")
+	case o.Audit == nil:
+		return nil, errors.New("broker: Options.Audit is required")
+	}
+	b := &Broker{
+		source:    o.Source,
+		key:       o.Key,
+		audit:     o.Audit,
+		dialer:    &o.Dialer,
+		limits:    o.Limits,
+		maxStale:  o.MaxStale,
+		authTypes: o.AuthTypes,
+		metrics:   newMetrics(o.Registerer),
+		now:       o.Now,
+		newID:     o.NewID,
+		log:       o.Log,
+	}
+	if b.maxStale <= 0 {
+		b.maxStale = 30 * time.Second
+	}
+	if b.now == nil {
+		b.now = time.Now
+	}
+	if b.newID == nil {
+		b.newID = func() string { return rand.Text()[:16] }
+	}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	b.transport = newTransport(b.dialer, o.Roots)
+	b.upgrades = newTransport(b.dialer, o.Roots)
+	b.upgrades.Protocols = new(http.Protocols)
+	b.upgrades.Protocols.SetHTTP1(true)
+	return b, nil
+}
+
+// newTransport returns the upstream transport. Only its RoundTrip is ever
+// used: it follows no redirects and knows no cookies (R6), and it verifies
+// every certificate (R7).
+func newTransport(d *Dialer, roots *x509.CertPool) *http.Transport {
+	return &http.Transport{
+		Proxy:       nil, // never from the environment
+		DialContext: d.DialContext,
+		TLSClientConfig: &tls.Config{
+			RootCAs:            roots,
+			MinVersion:         tls.VersionTLS12,
+			ClientSessionCache: tls.NewLRUClientSessionCache(1024),
+		},
+		TLSHandshakeTimeout:    10 * time.Second,
+		ResponseHeaderTimeout:  5 * time.Minute,
+		ExpectContinueTimeout:  time.Second,
+		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConns:           2048,
+		MaxIdleConnsPerHost:    256,
+		MaxResponseHeaderBytes: 256 << 10,
+		WriteBufferSize:        16 << 10,
+		ReadBufferSize:         16 << 10,
+		DisableCompression:     true, // no Accept-Encoding that the agent did not send
+		ForceAttemptHTTP2:      true,
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout:               30 * time.Second,
+			PingTimeout:                   15 * time.Second,
+			MaxReceiveBufferPerConnection: 4 << 20,
+			MaxReceiveBufferPerStream:     1 << 20,
+		},
+	}
+}
+
+// Refresh brings the View up to the Source's revision.
+func (b *Broker) Refresh(ctx context.Context) error {
+	b.refresh.Lock()
+	defer b.refresh.Unlock()
+	return b.refreshLocked(ctx)
+}
+
+func (b *Broker) refreshLocked(ctx context.Context) error {
+	asked := b.now()
+	prev := b.view.Load()
+	if prev != nil {
+		rev, err := b.source.Revision(ctx)
+		if err != nil {
+			return err
+		}
+		if rev == prev.revision {
+			b.confirmed.Store(asked.UnixNano())
+			return nil
+		}
+	}
+	snapshot, err := b.source.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	next := buildView(snapshot, b.key, prev, b.limits, asked, b.log)
+	b.view.Store(next)
+	b.confirmed.Store(asked.UnixNano())
+	b.metrics.revision.Set(float64(next.revision))
+	if prev != nil {
+		for digest, old := range prev.sessions {
+			// A session that is gone, and an agent that lost a vault, lose what
+			// they have open (R14).
+			if kept := next.sessions[digest]; kept == nil {
+				old.live.end()
+			}
+		}
+	}
+	return nil
+}
+
+// Run publishes a View whenever changes signals, and looks at the Source's
+// revision every second besides. It returns when ctx ends.
+func (b *Broker) Run(ctx context.Context, changes <-chan struct{}) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		if err := b.Refresh(ctx); err != nil && ctx.Err() == nil {
+			b.log.Error("view could not be refreshed", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changes:
+		case <-ticker.C:
+		}
+	}
+}
+
+// Await returns when this node's View has reached the revision.
+func (b *Broker) Await(ctx context.Context, revision int64) error {
+	b.refresh.Lock()
+	defer b.refresh.Unlock()
+	if v := b.view.Load(); v != nil && v.revision >= revision {
+		return nil
+	}
+	return b.refreshLocked(ctx)
+}
+
+// Ready returns nil when the Broker can decide.
+func (b *Broker) Ready() error {
+	_, f := b.current(b.now())
+	if f != nil {
+		return errors.New(f.Message)
+	}
+	return nil
+}
+
+// Close ends everything that sessions have open and drops idle connections.
+func (b *Broker) Close() {
+	if v := b.view.Load(); v != nil {
+		for _, s := range v.sessions {
+			s.live.end()
+		}
+	}
+	b.transport.CloseIdleConnections()
+	b.upgrades.CloseIdleConnections()
+}
+
+// current returns the View, or a fault if there is none or it has not been
+// confirmed for too long: a node that cannot know refuses rather than guesses.
+func (b *Broker) current(now time.Time) (*View, *Fault) {
+	v := b.view.Load()
+	if v == nil || now.UnixNano()-b.confirmed.Load() > int64(b.maxStale) {
+		return nil, NewFault(CodeUnavailable)
+	}
+	return v, nil
+}

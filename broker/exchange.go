@@ -1,0 +1,292 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"agentvault/policy"
+	"agentvault/policy/inject"
+)
+
+// A Request is what an entrance found in an agent's request: who presents
+// itself, and the pinned target with the very bytes to send there.
+type Request struct {
+	Entrance Entrance
+	Identity Identity
+	Target   Target
+	Path     string // escaped, as it will be sent; begins with "/", or is "*"
+	RawQuery string // without "?"
+	HasQuery bool   // a "?" was there, even with nothing behind it
+}
+
+// An exchange is one request from admission to outcome. Its fields are filled
+// in by the stages, in their order; only the handler's goroutine touches it.
+type exchange struct {
+	*Broker
+	Request
+	w http.ResponseWriter
+	r *http.Request
+
+	id    string
+	start time.Time
+
+	session *session      // admit
+	vault   *vaultView    // admit
+	service *service      // decide; nil when none matched
+	out     *http.Request // inject
+	needles [][]byte      // resolve: what must not come back
+
+	ctx    context.Context    // of the exchange: ends with the agent's request and with the session
+	cancel context.CancelFunc // ends the upstream call
+
+	body       *countingBody
+	status     int // what the agent got; 0 before anything was written
+	fault      *Fault
+	bytesOut   int64
+	scrubbed   int
+	occupies   bool // a place of the session's limits is taken
+	intentDone bool
+}
+
+// Serve carries one request through the stages and answers it.
+func (b *Broker) Serve(w http.ResponseWriter, r *http.Request, x Request) {
+	e := &exchange{Broker: b, Request: x, w: w, r: r, id: b.newID(), start: b.now()}
+	b.metrics.inFlight.Inc()
+	defer e.finish()
+	if f := e.run(); f != nil {
+		e.refuse(f)
+	}
+}
+
+// Refuse answers and counts a fault that an entrance found by itself.
+func (b *Broker) Refuse(w http.ResponseWriter, e Entrance, f *Fault) {
+	WriteFault(w, e, f)
+	b.CountFault(e, f)
+}
+
+// CountFault counts a fault that was answered by other means than
+// [Broker.Refuse].
+func (b *Broker) CountFault(e Entrance, f *Fault) {
+	b.metrics.observe(e, f.Status, f, 0)
+}
+
+func (e *exchange) run() *Fault {
+	if f := e.admit(); f != nil {
+		return f
+	}
+	if f := e.wellFormed(); f != nil {
+		return f
+	}
+	if f := e.decide(); f != nil {
+		return f
+	}
+	if f := e.recordIntent(); f != nil {
+		return f
+	}
+	if f := e.inject(); f != nil {
+		return f
+	}
+	return e.send()
+}
+
+// admit finds the session and takes a place among its limits.
+func (e *exchange) admit() *Fault {
+	view, f := e.current(e.start)
+	if f != nil {
+		return f
+	}
+	if e.session, e.vault, f = view.admit(e.Identity, e.start); f != nil {
+		return f
+	}
+	if f := e.session.live.begin(e.start); f != nil {
+		return f
+	}
+	e.occupies = true
+	e.ctx, e.cancel = context.WithCancel(e.r.Context())
+	return nil
+}
+
+// wellFormed refuses what could be read in more than one way, or is too long,
+// whatever the service.
+func (e *exchange) wellFormed() *Fault {
+	bad := func(message string) *Fault {
+		f := NewFault(CodeBadRequest)
+		f.Message = message
+		return f
+	}
+	switch {
+	case len(e.Path)+len(e.RawQuery) > maxTarget:
+		return bad("the path and query are longer than 16 KiB")
+	case strings.IndexByte(e.Path, '#') >= 0 || strings.IndexByte(e.RawQuery, '#') >= 0:
+		return bad("a request target must not hold a fragment")
+	case holdsToken(e.Path) || holdsToken(e.RawQuery):
+		return bad("the request's URL holds a token of the vault; send it in its header only")
+	case strings.ToUpper(e.r.Method) != e.r.Method:
+		return bad("methods are upper case")
+	}
+	switch e.r.Method {
+	case "TRACE", "TRACK", http.MethodConnect: // they echo or tunnel what we add
+		return bad("the method " + e.r.Method + " is not served")
+	}
+	for name, values := range e.r.Header {
+		n := len(name)
+		for _, v := range values {
+			n += len(v)
+		}
+		if n > maxHeaderField {
+			return bad("a header field is longer than 16 KiB")
+		}
+	}
+	return nil
+}
+
+// decide asks the vault's Set about the very bytes that would be sent.
+func (e *exchange) decide() *Fault {
+	q := policy.Query{
+		Scheme: e.Target.Scheme, Host: e.Target.Host, Port: e.Target.Port,
+		Method: e.r.Method, Path: e.Path,
+	}
+	d := e.vault.set.Decide(q)
+	if d.Service >= 0 && d.Service < len(e.vault.services) && d.Reason != policy.NoService {
+		e.service = &e.vault.services[d.Service]
+	}
+	if d.Verdict == policy.Allow && e.service != nil {
+		return nil
+	}
+	switch d.Reason {
+	case policy.ServiceDisabled:
+		return NewFault(CodeServiceDisabled)
+	case policy.MethodNotAllowed:
+		f := NewFault(CodeMethodNotAllowed)
+		f.AllowedMethods = e.vault.set.AllowedMethods(q)
+		return f
+	case policy.PathNotAllowed:
+		return NewFault(CodePathNotAllowed)
+	case policy.PathAmbiguous:
+		f := NewFault(CodePathNotAllowed)
+		f.Message = "this service has path rules, and the path could be read in two ways; send it without dot segments, empty segments, encoded slashes and the like"
+		return f
+	}
+	f := NewFault(CodeForbidden)
+	f.Proposal = &ProposalHint{
+		Host: e.Target.Authority(), Endpoint: "POST /v1/proposals", SupportedAuthTypes: e.supportedAuthTypes(),
+	}
+	return f
+}
+
+func (b *Broker) supportedAuthTypes() []string {
+	if b.authTypes != nil {
+		return b.authTypes
+	}
+	return inject.Types()
+}
+
+// recordIntent writes the record that must have left the process before a box
+// is opened.
+func (e *exchange) recordIntent() *Fault {
+	if err := e.audit.Append(e.record("intent", e.start)); err != nil {
+		return e.auditFault(err)
+	}
+	e.intentDone = true
+	return nil
+}
+
+func (b *Broker) auditFault(err error) *Fault {
+	f := NewFault(CodeUnavailable)
+	f.Message = "the vault cannot write its audit record, so nothing was sent; try again later"
+	f.Err = err
+	return f
+}
+
+func (e *exchange) record(kind string, now time.Time) *Record {
+	r := &Record{
+		Time: now.UTC(), Kind: kind, Request: e.id, Entrance: e.Entrance.String(),
+		Target: e.Target.Scheme + "://" + e.Target.Address(),
+		Method: e.r.Method, Path: e.Path,
+	}
+	if e.session != nil {
+		r.Session = e.session.id
+	}
+	if e.vault != nil {
+		r.Vault = e.vault.name
+	}
+	if e.service != nil {
+		r.Service, r.Credentials = e.service.name, e.service.keys
+	}
+	return r
+}
+
+// refuse answers with a fault, unless an answer has begun already; then it
+// breaks the agent's side, so that a torn answer never looks whole.
+func (e *exchange) refuse(f *Fault) {
+	e.fault = f
+	if f.Err != nil {
+		e.log.Warn("exchange refused", "request", e.id, "code", f.Code, "host", e.Target.Host, "err", f.Err)
+	}
+	if e.status != 0 {
+		panic(http.ErrAbortHandler)
+	}
+	e.status, _, _ = faultResponse(e.Entrance, f, "")
+	writeFault(e.w, e.Entrance, f, e.id)
+}
+
+// finish is the outcome stage: the one deferred call. It contains a panic and
+// passes on net/http's own.
+func (e *exchange) finish() {
+	p := recover()
+	if p != nil && !errors.Is(asError(p), http.ErrAbortHandler) {
+		e.log.Error("panic in an exchange", "request", e.id, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		e.fault = NewFault(CodeInternal)
+		if e.status == 0 {
+			e.status = e.fault.Status
+			writeFault(e.w, e.Entrance, e.fault, e.id)
+			p = nil
+		} else {
+			p = http.ErrAbortHandler
+		}
+	}
+	if e.cancel != nil {
+		e.cancel()
+	}
+	e.recordOutcome()
+	if e.occupies {
+		e.session.live.leave()
+	}
+	e.metrics.inFlight.Dec()
+	if p != nil {
+		panic(p)
+	}
+}
+
+func asError(p any) error {
+	err, _ := p.(error)
+	return err
+}
+
+func (e *exchange) recordOutcome() {
+	now := e.now()
+	e.metrics.observe(e.Entrance, e.status, e.fault, now.Sub(e.start))
+	if e.scrubbed > 0 {
+		e.metrics.scrubbed.Add(float64(e.scrubbed))
+	}
+	if e.session == nil {
+		return // nobody: counted, not recorded
+	}
+	r := e.record("outcome", now)
+	r.Status, r.BytesOut, r.Scrubbed = e.status, e.bytesOut, e.scrubbed
+	r.Micros = now.Sub(e.start).Microseconds()
+	if e.body != nil {
+		r.BytesIn = e.body.n.Load()
+	}
+	if e.fault != nil {
+		r.Fault = e.fault.Code
+	}
+	if err := e.audit.Append(r); err != nil {
+		e.log.Error("outcome could not be recorded", "request", e.id, "err", err)
+	}
+}

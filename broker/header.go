@@ -1,0 +1,193 @@
+package broker
+
+import (
+	"net/http"
+	"net/textproto"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// Cookies of the control plane. The path entrance shares an origin with it, so
+// a browser-like agent would send them along.
+var ownCookies = map[string]bool{"agent_vault_login": true, "__Host-agent_vault_login": true}
+
+// hopByHop are the fields of RFC 9110 §7.6.1 and their forerunners. Proxy-* and
+// what Connection names come on top.
+var hopByHop = map[string]bool{
+	"Connection": true, "Keep-Alive": true, "Te": true, "Trailer": true,
+	"Transfer-Encoding": true, "Upgrade": true, "Http2-Settings": true,
+}
+
+// plainName spells a field name the way that lenient upstreams read it: CGI and
+// WSGI turn "-" into "_", so X_Vault is X-Vault to them.
+func plainName(name string) string {
+	if strings.IndexByte(name, '_') < 0 {
+		return textproto.CanonicalMIMEHeaderKey(name)
+	}
+	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
+}
+
+// requestHeader returns what of the agent's header goes upstream, before
+// injection: no hop-by-hop fields, nothing that Connection names, nothing that
+// was meant for the vault (R8).
+func (e *exchange) requestHeader() http.Header {
+	src := e.r.Header
+	dst := make(http.Header, len(src)+2)
+	named := connectionNames(src)
+	for name, values := range src {
+		if !e.passes(plainName(name), named) {
+			continue
+		}
+		kept := values
+		for i, v := range values {
+			if holdsToken(v) {
+				kept = without(values, i)
+				break
+			}
+		}
+		if len(kept) > 0 {
+			dst[name] = kept
+		}
+	}
+	if cookies, ok := dst["Cookie"]; ok {
+		dropOwnCookies(dst, cookies)
+	}
+	// gRPC does not work without it; it means the same on each hop.
+	if httpguts.HeaderValuesContainsToken(src["Te"], "trailers") {
+		dst["Te"] = []string{"trailers"}
+	}
+	if _, ok := dst["User-Agent"]; !ok {
+		dst["User-Agent"] = nil // or net/http would send its own
+	}
+	return dst
+}
+
+// passes reports whether a field, by its plain name, may go upstream.
+func (e *exchange) passes(name string, named map[string]bool) bool {
+	switch {
+	case hopByHop[name], named[name], name == "X-Vault", strings.HasPrefix(name, "Proxy-"):
+		return false
+	case name == "Authorization":
+		return e.Entrance == MITM // on the path entrance it is the vault's
+	}
+	return true
+}
+
+// connectionNames are the fields that Connection declares hop-by-hop.
+func connectionNames(h http.Header) map[string]bool {
+	var named map[string]bool
+	for _, v := range h["Connection"] {
+		for name := range strings.SplitSeq(v, ",") {
+			if name = textproto.TrimString(name); name != "" {
+				if named == nil {
+					named = make(map[string]bool)
+				}
+				named[plainName(name)] = true
+			}
+		}
+	}
+	return named
+}
+
+// without copies values from the i-th on, leaving out those that hold a token.
+func without(values []string, i int) []string {
+	kept := append([]string(nil), values[:i]...)
+	for _, v := range values[i:] {
+		if !holdsToken(v) {
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}
+
+func dropOwnCookies(h http.Header, lines []string) {
+	own := false
+	for _, line := range lines {
+		for name := range ownCookies {
+			own = own || strings.Contains(line, name)
+		}
+	}
+	if !own {
+		return // the usual case: not a byte changes
+	}
+	var kept []string
+	for _, line := range lines {
+		var crumbs []string
+		for crumb := range strings.SplitSeq(line, ";") {
+			name, _, _ := strings.Cut(strings.TrimSpace(crumb), "=")
+			if !ownCookies[name] {
+				crumbs = append(crumbs, strings.TrimSpace(crumb))
+			}
+		}
+		if len(crumbs) > 0 {
+			kept = append(kept, strings.Join(crumbs, "; "))
+		}
+	}
+	if kept == nil {
+		h.Del("Cookie")
+		return
+	}
+	h["Cookie"] = kept
+}
+
+// requestTrailer returns the announced trailers that may go upstream, without
+// values: they follow the body.
+func (e *exchange) requestTrailer(slots []string) http.Header {
+	if len(e.r.Trailer) == 0 {
+		return nil
+	}
+	t := make(http.Header, len(e.r.Trailer))
+	for name := range e.r.Trailer {
+		plain := plainName(name)
+		if !e.passes(plain, nil) || plain == "Authorization" || ownSlot(slots, plain) {
+			continue
+		}
+		t[name] = nil
+	}
+	return t
+}
+
+func ownSlot(slots []string, plain string) bool {
+	for _, s := range slots {
+		if plainName(s) == plain {
+			return true
+		}
+	}
+	return false
+}
+
+// responseHeader copies what of the upstream's header the agent may see into
+// dst and masks credentials in it.
+func (e *exchange) responseHeader(dst, src http.Header) {
+	named := connectionNames(src)
+	for name, values := range src {
+		if hopByHop[name] || named[name] || strings.HasPrefix(name, "Proxy-") ||
+			name == "Alt-Svc" || // would lead the agent around the vault
+			name == ErrorHeader { // only the vault's own answers carry it
+			continue
+		}
+		masked, n := maskField(name, e.needles)
+		dst[masked] = append(dst[masked], e.maskValues(values)...)
+		e.scrubbed += n
+	}
+	// net/http would invent these two.
+	for _, name := range []string{"Content-Type", "Date"} {
+		if _, ok := dst[name]; !ok {
+			dst[name] = nil
+		}
+	}
+}
+
+func (e *exchange) maskValues(values []string) []string {
+	if len(e.needles) == 0 {
+		return values
+	}
+	out := make([]string, len(values))
+	for i, v := range values {
+		masked, n := maskField(v, e.needles)
+		out[i] = masked
+		e.scrubbed += n
+	}
+	return out
+}

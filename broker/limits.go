@@ -1,0 +1,82 @@
+package broker
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// Limits bound what one session may do. Zero means no limit.
+type Limits struct {
+	SessionRate       int // requests per second
+	SessionBurst      int // requests at once after a pause; at least SessionRate
+	SessionConcurrent int // exchanges open at once
+	SessionTunnels    int // CONNECT tunnels open at once
+}
+
+// Bounds that are not configured (SECURITY.md, defaults).
+const (
+	maxTarget      = 16 << 10 // bytes of path and query
+	maxHeaderField = 16 << 10 // bytes of one header field
+	streamIdle     = 10 * time.Minute
+	writeStall     = 2 * time.Minute
+)
+
+// live is what lasts as long as a session does, from View to View: its
+// counters, and the context whose end cuts what the session has open.
+type live struct {
+	ctx     context.Context // ends at revocation and at expiry; never carries values
+	cut     context.CancelFunc
+	expiry  *time.Timer
+	limiter *rate.Limiter // nil: no limit
+	limits  Limits
+
+	exchanges atomic.Int64
+	tunnels   atomic.Int64
+}
+
+func newLive(l Limits, expires, now time.Time) *live {
+	lv := &live{limits: l}
+	lv.ctx, lv.cut = context.WithCancel(context.Background())
+	if l.SessionRate > 0 {
+		lv.limiter = rate.NewLimiter(rate.Limit(l.SessionRate), max(l.SessionRate, l.SessionBurst))
+	}
+	if !expires.IsZero() {
+		lv.expiry = time.AfterFunc(expires.Sub(now), lv.cut)
+	}
+	return lv
+}
+
+// end cuts everything that the session has open.
+func (lv *live) end() {
+	if lv.expiry != nil {
+		lv.expiry.Stop()
+	}
+	lv.cut()
+}
+
+// begin takes a place for one exchange. A nil fault obliges to call leave.
+func (lv *live) begin(now time.Time) *Fault {
+	if lv.limiter != nil && !lv.limiter.AllowN(now, 1) {
+		return NewFault(CodeRateLimited)
+	}
+	if !enter(&lv.exchanges, lv.limits.SessionConcurrent) {
+		f := NewFault(CodeRateLimited)
+		f.Message = "too many requests of this session are open at once; wait for one to end"
+		return f
+	}
+	return nil
+}
+
+func (lv *live) leave() { lv.exchanges.Add(-1) }
+
+// enter counts one more, unless that would be more than limit.
+func enter(n *atomic.Int64, limit int) bool {
+	if n.Add(1) > int64(limit) && limit > 0 {
+		n.Add(-1)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,194 @@
+package broker
+
+import (
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// headerDelay is how long an answer's header may wait for the first bytes of
+// its body before it goes out alone.
+const headerDelay = 10 * time.Millisecond
+
+var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
+
+// respond passes the upstream's answer on: header, body as it comes, trailers.
+func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fault {
+	h := e.w.Header()
+	e.responseHeader(h, resp.Header)
+	announced := len(resp.Trailer)
+	if announced > 0 {
+		h["Trailer"] = slices.Sorted(maps.Keys(resp.Trailer))
+	}
+	e.status = resp.StatusCode
+	e.w.WriteHeader(resp.StatusCode)
+	if f := e.copyBody(rc, resp); f != nil {
+		return f
+	}
+	if len(resp.Trailer) == 0 {
+		return nil
+	}
+	// Without a flush net/http would give a short body a length, and there are
+	// no trailers behind a body with a length.
+	_ = rc.Flush()
+	for name, values := range resp.Trailer {
+		if hopByHop[name] || name == ErrorHeader || name == "Alt-Svc" {
+			continue
+		}
+		if len(resp.Trailer) != announced {
+			name = http.TrailerPrefix + name
+		}
+		h[name] = e.maskValues(values)
+	}
+	return nil
+}
+
+// copyBody streams. What the upstream flushes reaches the agent at once; what
+// arrives in one piece goes out in one piece.
+func (e *exchange) copyBody(rc *http.ResponseController, resp *http.Response) *Fault {
+	if resp.Body == http.NoBody || resp.ContentLength == 0 || e.r.Method == http.MethodHead {
+		// Flushing here would tear HEADERS and END_STREAM apart, which gRPC's
+		// trailers-only answers must have in one frame.
+		_, err := io.Copy(io.Discard, resp.Body)
+		return e.bodyFault(err)
+	}
+	src := io.Reader(resp.Body)
+	if len(e.needles) > 0 && isIdentity(resp.Header) {
+		s := newScrubber(resp.Body, e.needles)
+		src = s
+		defer func() { e.scrubbed += s.hits }()
+	}
+	if isEventStream(resp.Header) {
+		_ = rc.Flush()
+	}
+	early := &delayedFlush{rc: rc}
+	early.timer = time.AfterFunc(headerDelay, early.flush)
+	defer early.stop()
+
+	pace := pacer{rc: rc, idle: time.AfterFunc(streamIdle, e.cancel)}
+	defer pace.stop()
+	buf := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buf)
+	for {
+		n, err := src.Read(buf[:])
+		early.stop()
+		if n > 0 {
+			pace.beforeWrite()
+			if _, werr := e.w.Write(buf[:n]); werr != nil {
+				return e.agentGone()
+			}
+			e.bytesOut += int64(n)
+			// A full buffer means that more is at hand already.
+			if e.bytesOut != resp.ContentLength && (n < len(buf) || resp.ContentLength < 0) {
+				if rc.Flush() != nil {
+					return e.agentGone()
+				}
+			}
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) {
+				err = nil
+			}
+			return e.bodyFault(err)
+		}
+	}
+}
+
+// bodyFault says why an answer broke off. The agent's side breaks too: an
+// answer that is not whole never ends cleanly.
+func (e *exchange) bodyFault(err error) *Fault {
+	switch {
+	case err == nil:
+		return nil
+	case e.session.live.ctx.Err() != nil:
+		return NewFault(CodeUnauthorized)
+	}
+	f := NewFault(CodeUpstreamError)
+	f.Err = err
+	return f
+}
+
+// agentGone ends the exchange without a fault of ours: there is nobody left to
+// tell, unless the session's end is why.
+func (e *exchange) agentGone() *Fault {
+	if e.session.live.ctx.Err() != nil {
+		return NewFault(CodeUnauthorized)
+	}
+	panic(http.ErrAbortHandler)
+}
+
+func isIdentity(h http.Header) bool {
+	for _, v := range h["Content-Encoding"] {
+		if v != "" && !strings.EqualFold(v, "identity") {
+			return false
+		}
+	}
+	return true
+}
+
+func isEventStream(h http.Header) bool {
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(kind), "text/event-stream")
+}
+
+// delayedFlush sends a header whose body is late. The mutex keeps its flush off
+// a writer that belongs to the next exchange already.
+type delayedFlush struct {
+	rc    *http.ResponseController
+	timer *time.Timer
+	mu    sync.Mutex
+	done  bool
+}
+
+func (d *delayedFlush) flush() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.done {
+		_ = d.rc.Flush()
+	}
+}
+
+func (d *delayedFlush) stop() {
+	if d.done { // written by this goroutine only
+		return
+	}
+	d.timer.Stop()
+	d.mu.Lock()
+	d.done = true
+	d.mu.Unlock()
+}
+
+// A pacer bounds how long a body may stand still on either side. There is no
+// total limit.
+type pacer struct {
+	rc    *http.ResponseController
+	idle  *time.Timer // cancels the call upstream
+	wrote time.Time   // when the deadlines were last moved; zero before the second write
+	begun bool
+}
+
+func (p *pacer) beforeWrite() {
+	if !p.begun {
+		p.begun = true // most answers have one write, and need no deadline
+		return
+	}
+	now := time.Now()
+	if now.Sub(p.wrote) < 5*time.Second {
+		return
+	}
+	p.wrote = now
+	p.idle.Reset(streamIdle)
+	_ = p.rc.SetWriteDeadline(now.Add(writeStall))
+}
+
+func (p *pacer) stop() {
+	p.idle.Stop()
+	if !p.wrote.IsZero() {
+		_ = p.rc.SetWriteDeadline(time.Time{}) // the connection lives on
+	}
+}

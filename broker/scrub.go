@@ -1,0 +1,130 @@
+package broker
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"io"
+	"strings"
+)
+
+// minScrubbed is the shortest value that is looked for in responses. A shorter
+// one would be found by chance.
+const minScrubbed = 8
+
+// needlesOf returns the spellings of a value that are looked for: in clear,
+// base64 and base64url at the three alignments that it can have inside a longer
+// text, and hex.
+func needlesOf(needles [][]byte, value []byte) [][]byte {
+	if len(value) < minScrubbed {
+		return needles
+	}
+	needles = append(needles, bytes.Clone(value))
+	for shift := range 3 {
+		padded := append(make([]byte, shift, shift+len(value)), value...)
+		// Characters that mix in bits of a neighbour are left out at both ends.
+		from, to := (shift*8+5)/6, (shift+len(value))*8/6
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			needle := []byte(enc.EncodeToString(padded)[from:to])
+			if n := len(needles); !bytes.Equal(needles[n-1], needle) {
+				needles = append(needles, needle)
+			}
+		}
+	}
+	lower := []byte(hex.EncodeToString(value))
+	needles = append(needles, lower)
+	if upper := bytes.ToUpper(lower); !bytes.Equal(lower, upper) {
+		needles = append(needles, upper)
+	}
+	return needles
+}
+
+// mask overwrites every occurrence of a needle in b, so that lengths hold, and
+// returns how many there were.
+func mask(b []byte, needles [][]byte) int {
+	n := 0
+	for _, needle := range needles {
+		for i := 0; ; {
+			at := bytes.Index(b[i:], needle)
+			if at < 0 {
+				break
+			}
+			i += at
+			for j := range needle {
+				b[i+j] = '*'
+			}
+			i += len(needle)
+			n++
+		}
+	}
+	return n
+}
+
+func maskField(s string, needles [][]byte) (string, int) {
+	for _, needle := range needles {
+		if len(s) >= len(needle) && strings.Contains(s, string(needle)) {
+			b := []byte(s)
+			n := mask(b, needles)
+			return string(b), n
+		}
+	}
+	return s, 0
+}
+
+// A scrubber passes a stream on with every needle masked, also where one lies
+// across reads. It holds back no more than the longest suffix that could begin
+// a needle, so that an event is not delayed.
+type scrubber struct {
+	src     io.Reader
+	needles [][]byte
+	longest int
+	buf     []byte // read and not yet given out
+	ready   int    // bytes of buf that may be given out
+	err     error  // from src, given out after buf
+	hits    int
+}
+
+func newScrubber(src io.Reader, needles [][]byte) *scrubber {
+	s := &scrubber{src: src, needles: needles}
+	for _, n := range needles {
+		s.longest = max(s.longest, len(n))
+	}
+	return s
+}
+
+// Read implements io.Reader. p must be longer than the longest needle.
+func (s *scrubber) Read(p []byte) (int, error) {
+	for s.ready == 0 && s.err == nil {
+		held := len(s.buf)
+		s.buf = append(s.buf, make([]byte, len(p))...)
+		n, err := s.src.Read(s.buf[held:])
+		s.buf, s.err = s.buf[:held+n], err
+		s.hits += mask(s.buf, s.needles)
+		s.ready = len(s.buf)
+		if err == nil {
+			s.ready -= s.hold()
+		}
+	}
+	n := copy(p, s.buf[:s.ready])
+	s.buf = s.buf[:copy(s.buf, s.buf[n:])]
+	s.ready -= n
+	if s.ready == 0 && s.err != nil {
+		return n, s.err
+	}
+	return n, nil
+}
+
+// hold returns the length of the longest suffix that is the beginning of a
+// needle.
+func (s *scrubber) hold() int {
+	tail := s.buf[max(0, len(s.buf)-s.longest+1):]
+	for len(tail) > 0 {
+		for _, n := range s.needles {
+			if len(tail) < len(n) && bytes.HasPrefix(n, tail) {
+				return len(tail)
+			}
+		}
+		tail = tail[1:]
+	}
+	return 0
+}

@@ -1,0 +1,148 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// contextAfter is context.AfterFunc, by a shorter name for deferred stops.
+func contextAfter(ctx context.Context, f func()) (stop func() bool) { return context.AfterFunc(ctx, f) }
+
+// A Tunnel is one CONNECT that was admitted. Requests inside it are admitted
+// and decided anew, each of them.
+type Tunnel struct {
+	// Blind tells to copy bytes instead of intercepting: no service names the
+	// host, and the vault has unmatched_hosts: tunnel.
+	Blind bool
+
+	broker  *Broker
+	session *session
+	vault   *vaultView
+	target  Target
+	close   sync.Once
+}
+
+// OpenTunnel admits a CONNECT. A tunnel that was returned must be closed.
+func (b *Broker) OpenTunnel(id Identity, t Target) (*Tunnel, *Fault) {
+	now := b.now()
+	view, f := b.current(now)
+	if f != nil {
+		return nil, f
+	}
+	s, v, f := view.admit(id, now)
+	if f != nil {
+		return nil, f
+	}
+	if !enter(&s.live.tunnels, b.limits.SessionTunnels) {
+		f := NewFault(CodeRateLimited)
+		f.Message = "too many tunnels of this session are open at once; close some"
+		return nil, f
+	}
+	b.metrics.tunnels.Inc()
+	return &Tunnel{
+		Blind:  v.tunnel && !v.set.Covers(t.Scheme, t.Host, t.Port),
+		broker: b, session: s, vault: v, target: t,
+	}, nil
+}
+
+// Done is closed when the session has ended: the tunnel must be cut.
+func (t *Tunnel) Done() <-chan struct{} { return t.session.live.ctx.Done() }
+
+// Close gives the tunnel's place back. It may be called more than once.
+func (t *Tunnel) Close() {
+	t.close.Do(func() {
+		t.session.live.tunnels.Add(-1)
+		t.broker.metrics.tunnels.Dec()
+	})
+}
+
+// Splice carries a blind tunnel: it records, dials through the guard, answers
+// the CONNECT on agent and copies both ways until one side ends or the session
+// does. It closes agent.
+func (b *Broker) Splice(ctx context.Context, t *Tunnel, agent net.Conn) {
+	defer agent.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.session.live.ctx, cancel)()
+
+	start := b.now()
+	rec := Record{
+		Time: start.UTC(), Kind: "intent", Request: b.newID(), Entrance: MITM.String(), Session: t.session.id,
+		Vault: t.vault.name, Target: "tunnel://" + t.target.Address(), Method: http.MethodConnect,
+	}
+	intent := rec
+	fault := (*Fault)(nil)
+	status := http.StatusOK
+	if err := b.audit.Append(&intent); err != nil {
+		fault = b.auditFault(err)
+	} else if upstream, err := b.dialer.DialContext(ctx, "tcp", t.target.Address()); err != nil {
+		fault = dialFault(err)
+	} else {
+		rec.BytesIn, rec.BytesOut = splice(ctx, agent, upstream)
+	}
+	if fault != nil {
+		b.log.Warn("tunnel refused", "request", rec.Request, "code", fault.Code, "host", t.target.Host, "err", fault.Err)
+		status = fault.Status
+		rec.Fault = fault.Code
+		writeFaultTo(agent, fault)
+	}
+	now := b.now()
+	b.metrics.observe(MITM, status, fault, now.Sub(start))
+	rec.Kind, rec.Time, rec.Status, rec.Micros = "outcome", now.UTC(), status, now.Sub(start).Microseconds()
+	if err := b.audit.Append(&rec); err != nil {
+		b.log.Error("outcome could not be recorded", "request", rec.Request, "err", err)
+	}
+}
+
+func dialFault(err error) *Fault {
+	code := CodeUpstreamError
+	var netErr net.Error
+	switch {
+	case isBlocked(err):
+		code = CodeNetworkBlocked
+	case errors.As(err, &netErr) && netErr.Timeout():
+		code = CodeUpstreamTimeout
+	}
+	f := NewFault(code)
+	f.Err = err
+	return f
+}
+
+func splice(ctx context.Context, agent, upstream net.Conn) (in, out int64) {
+	end := func() {
+		_ = agent.Close()    // errors of a close tell nothing here
+		_ = upstream.Close() // likewise
+	}
+	defer end()
+	defer context.AfterFunc(ctx, end)()
+	if _, err := io.WriteString(agent, ConnectEstablished); err != nil {
+		return 0, 0
+	}
+	idle := time.AfterFunc(streamIdle, end)
+	defer idle.Stop()
+	var there sync.WaitGroup
+	there.Go(func() {
+		in, _ = io.Copy(upstream, &touched{Reader: agent, idle: idle})
+		closeWrite(upstream)
+	})
+	out, _ = io.Copy(agent, &touched{Reader: upstream, idle: idle})
+	closeWrite(agent)
+	there.Wait()
+	return in, out
+}
+
+// closeWrite passes a half-close on where the connection knows it.
+func closeWrite(c net.Conn) {
+	if h, ok := c.(interface{ CloseWrite() error }); ok && h.CloseWrite() == nil {
+		return
+	}
+	_ = c.Close()
+}
+
+// ConnectEstablished answers a CONNECT that was accepted.
+const ConnectEstablished = "HTTP/1.1 200 Connection Established\r\n\r\n"

@@ -1,0 +1,176 @@
+package broker
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"agentvault/policy"
+	"agentvault/policy/inject"
+	"agentvault/vault"
+	"agentvault/vault/seal"
+)
+
+// A View is everything that exchanges decide on, as it stood at one revision.
+// It never changes after it has been built.
+type View struct {
+	revision    int64
+	initialized bool
+	sessions    map[[32]byte]*session // vault-scoped sessions and agents, by token digest
+	vaults      map[string]*vaultView // by name
+}
+
+// Revision is the revision of the store that the View was built from.
+func (v *View) Revision() int64 { return v.revision }
+
+// A session is who may act: a vault-scoped session or an agent.
+type session struct {
+	id      string
+	expires time.Time           // zero: never
+	vault   *vaultView          // of a vault-scoped session; nil for an agent
+	grants  map[*vaultView]bool // of an agent
+	live    *live
+}
+
+// A vaultView is one vault, compiled.
+type vaultView struct {
+	id, name string
+	tunnel   bool // unmatched_hosts: tunnel
+	set      *policy.Set
+	broken   bool // the stored services do not compile: the vault decides nothing
+	services []service
+	boxes    map[string]box
+	key      seal.Key
+}
+
+type service struct {
+	name     string
+	injector inject.Injector
+	slots    inject.Slots
+	keys     []string
+}
+
+type box struct {
+	version int64
+	sealed  []byte
+}
+
+// open returns a credential in clear. The only caller is the resolve stage, by
+// way of a grant.
+func (v *vaultView) open(key string) (seal.Plaintext, error) {
+	b, ok := v.boxes[key]
+	if !ok {
+		return seal.Plaintext{}, &missingError{key}
+	}
+	return v.key.Open(seal.Context{Vault: v.id, Credential: key, Field: vault.FieldValue, Version: b.version}, b.sealed)
+}
+
+type missingError struct{ key string }
+
+func (e *missingError) Error() string { return fmt.Sprintf("credential %s has no value", e.key) }
+
+// BuildView compiles a snapshot. Sessions that prev knew keep their counters.
+// A vault that does not compile is kept as one that refuses everything, so
+// that it cannot take the others down.
+func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now time.Time, log *slog.Logger) *View {
+	v := &View{
+		revision:    s.Revision,
+		initialized: s.Initialized,
+		sessions:    make(map[[32]byte]*session, len(s.Sessions)+len(s.Agents)),
+		vaults:      make(map[string]*vaultView, len(s.Vaults)),
+	}
+	byID := make(map[string]*vaultView, len(s.Vaults))
+	for _, nv := range s.Vaults {
+		vv, err := buildVault(nv, key)
+		if err != nil {
+			log.Error("vault refuses everything until its services are mended", "vault", nv.Name, "err", err)
+			vv.broken = true
+		}
+		v.vaults[nv.Name], byID[nv.ID] = vv, vv
+	}
+	for _, ns := range s.Sessions {
+		if vv := byID[ns.VaultID]; vv != nil && now.Before(ns.ExpiresAt) {
+			v.sessions[ns.Digest] = &session{id: ns.ID, expires: ns.ExpiresAt, vault: vv}
+		}
+	}
+	for _, a := range s.Agents {
+		grants := make(map[*vaultView]bool, len(a.Vaults))
+		for id := range a.Vaults {
+			if vv := byID[id]; vv != nil {
+				grants[vv] = true
+			}
+		}
+		v.sessions[a.Digest] = &session{id: a.ID, grants: grants}
+	}
+	for digest, sess := range v.sessions {
+		if prev != nil {
+			if old := prev.sessions[digest]; old != nil {
+				sess.live = old.live
+				continue
+			}
+		}
+		sess.live = newLive(limits, sess.expires, now)
+	}
+	return v
+}
+
+func buildVault(nv vault.Vault, key seal.Key) (*vaultView, error) {
+	v := &vaultView{
+		id:     nv.ID,
+		name:   nv.Name,
+		tunnel: nv.UnmatchedHosts == vault.UnmatchedTunnel,
+		boxes:  make(map[string]box, len(nv.Credentials)),
+		key:    key.ForVault(nv.ID),
+	}
+	for k, c := range nv.Credentials {
+		v.boxes[k] = box{version: c.Version, sealed: c.Box}
+	}
+	rules := make([]policy.Service, len(nv.Services))
+	v.services = make([]service, len(nv.Services))
+	for i, s := range nv.Services {
+		in, err := inject.Parse(s.Auth)
+		if err != nil {
+			return v, fmt.Errorf("service %q: %w", s.Name, err)
+		}
+		v.services[i] = service{name: s.Name, injector: in, slots: in.Slots(), keys: in.Keys()}
+		rules[i] = s.Policy()
+	}
+	set, err := policy.Compile(rules)
+	if err != nil {
+		return v, err
+	}
+	v.set = set
+	return v, nil
+}
+
+// admit finds who presents the identity and which vault is meant. For a
+// vault-scoped session the vault is part of it and nothing else is asked.
+func (v *View) admit(id Identity, now time.Time) (*session, *vaultView, *Fault) {
+	if !v.initialized {
+		return nil, nil, NewFault(CodeNotInitialized)
+	}
+	if !id.given {
+		return nil, nil, NewFault(CodeUnauthorized)
+	}
+	s := v.sessions[id.digest]
+	if s == nil || !s.expires.IsZero() && !now.Before(s.expires) {
+		return nil, nil, NewFault(CodeUnauthorized)
+	}
+	vv := s.vault
+	if vv == nil {
+		switch named := v.vaults[id.vault]; {
+		case id.vault == "":
+			return s, nil, NewFault(CodeVaultRequired)
+		case named == nil:
+			return s, nil, NewFault(CodeVaultNotFound)
+		case !s.grants[named]:
+			return s, nil, NewFault(CodeVaultForbidden)
+		default:
+			vv = named
+		}
+	}
+	if vv.broken {
+		return s, nil, NewFault(CodeUnavailable)
+	}
+	return s, vv, nil
+}
