@@ -1,0 +1,109 @@
+// Package pathproxy answers one question about a request to
+// {ADDR}/proxy/{target_host}/{path}: who asks for what target, with which very
+// bytes?
+//
+// It reads the request target as it stood on the wire, never a cleaned or
+// decoded path, so that %2F, //, ; and + reach the upstream as they were sent.
+// It decides nothing and answers no redirect: what it found goes to the broker.
+package pathproxy
+
+import (
+	"net/http"
+	"strings"
+
+	"agentvault/broker"
+)
+
+// prefix is where this entrance begins on the API's listener.
+const prefix = "/proxy"
+
+// Options say what the entrance hands its requests to.
+type Options struct {
+	// Broker is required.
+	Broker *broker.Broker
+}
+
+// Serves reports whether a request belongs to this entrance. The listener asks
+// before any http.ServeMux sees the request: a mux would clean the path and
+// answer a redirect of its own.
+func Serves(r *http.Request) bool {
+	path, _, _, ok := broker.RawTarget(r.RequestURI)
+	return ok && isOurs(path)
+}
+
+func isOurs(path string) bool {
+	rest, ok := strings.CutPrefix(path, prefix)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// New returns the entrance's handler.
+func New(o Options) http.Handler { return &handler{broker: o.Broker} }
+
+type handler struct{ broker *broker.Broker }
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x, f := parse(r)
+	if f != nil {
+		h.broker.Refuse(w, broker.Path, f)
+		return
+	}
+	h.broker.Serve(w, r, x)
+}
+
+// parse takes identity and pinned target from a request. The fault is
+// bad_request; a missing token is left to the broker, which admits nobody
+// without one.
+func parse(r *http.Request) (broker.Request, *broker.Fault) {
+	host, path, query, hasQuery, ok := Split(r.RequestURI)
+	if !ok {
+		f := broker.NewFault(broker.CodeBadRequest)
+		f.Message = "the request names no target host: use /proxy/{target_host}/{path}"
+		return broker.Request{}, f
+	}
+	target, f := broker.Pin("https", host)
+	if f != nil {
+		return broker.Request{}, f
+	}
+	return broker.Request{
+		Entrance: broker.Path,
+		Identity: broker.Identify(bearer(r.Header["Authorization"]), r.Header.Get("X-Vault")),
+		Target:   target,
+		Path:     path,
+		RawQuery: query,
+		HasQuery: hasQuery,
+	}, nil
+}
+
+// Split takes a request target of this entrance apart, without decoding or
+// changing a byte: host and path for the upstream (the path begins with "/"),
+// the query without its "?", and whether there was one. It reports false when
+// the target is not this entrance's or names no host.
+//
+// Origin form is the usual one; absolute form is understood, for clients that
+// believe to be talking to a proxy.
+func Split(requestURI string) (host, path, query string, hasQuery, ok bool) {
+	raw, query, hasQuery, ok := broker.RawTarget(requestURI)
+	if !ok || !isOurs(raw) {
+		return "", "", "", false, false
+	}
+	rest := strings.TrimPrefix(raw[len(prefix):], "/")
+	host, path, _ = strings.Cut(rest, "/")
+	if host == "" {
+		return "", "", "", false, false
+	}
+	return host, "/" + path, query, hasQuery, true
+}
+
+// bearer returns the token of an Authorization header, "" if there is none or
+// more than one: two readers could pick different ones. The scheme's case does
+// not matter (RFC 9110 §11.1).
+func bearer(values []string) string {
+	if len(values) != 1 {
+		return ""
+	}
+	scheme, token, ok := strings.Cut(values[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
