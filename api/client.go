@@ -1,0 +1,170 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"agentvault/vault"
+)
+
+// A Client calls the API of a server.
+type Client struct {
+	// Address is the server's base URL, such as http://127.0.0.1:14321.
+	Address string
+
+	// Token is sent with every call when it is not "".
+	Token string
+
+	// HTTP sends the requests. Nil means a client without proxy and redirects.
+	HTTP *http.Client
+}
+
+// A ClientError is an answer of the server that refuses.
+type ClientError struct {
+	Status  int
+	Code    string
+	Message string
+}
+
+func (e *ClientError) Error() string { return e.Message }
+
+// direct uses no proxy: the operator's shell may itself run behind a vault.
+var direct = &http.Client{
+	Transport:     &http.Transport{Proxy: nil},
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+const maxAnswer = 64 << 20 // bytes
+
+func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	address := strings.TrimSuffix(c.Address, "/")
+	req, err := http.NewRequestWithContext(ctx, method, address+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not the address of a server; it looks like http://127.0.0.1:14321", c.Address)
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	client := c.HTTP
+	if client == nil {
+		client = direct
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("no server at %s: start one with \"agent-vault server\", or name another with --address", address)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("the server at %s broke off its answer: %w", address, err)
+	}
+	if resp.StatusCode/100 == 2 {
+		return answer, nil
+	}
+	var e errorBody
+	if json.Unmarshal(answer, &e) != nil || e.Error == "" {
+		return nil, &ClientError{resp.StatusCode, "", fmt.Sprintf("%s answered %s; is it an Agent Vault?", address, resp.Status)}
+	}
+	return nil, &ClientError{resp.StatusCode, e.Error, e.Message}
+}
+
+func send[Out any](ctx context.Context, c *Client, method, path string, in any) (Out, error) {
+	var out Out
+	answer, err := c.do(ctx, method, path, in)
+	if err != nil {
+		return out, err
+	}
+	if err := json.Unmarshal(answer, &out); err != nil {
+		return out, errors.New("the server's answer is not JSON; is it an Agent Vault?")
+	}
+	return out, nil
+}
+
+// Status asks whether the instance has an owner.
+func (c *Client) Status(ctx context.Context) (InstanceStatus, error) {
+	return send[InstanceStatus](ctx, c, "GET", "/v1/status", nil)
+}
+
+// Register makes the first user.
+func (c *Client) Register(ctx context.Context, r LoginRequest) (LoginResponse, error) {
+	return send[LoginResponse](ctx, c, "POST", "/v1/auth/register", r)
+}
+
+// Login signs a person in.
+func (c *Client) Login(ctx context.Context, r LoginRequest) (LoginResponse, error) {
+	return send[LoginResponse](ctx, c, "POST", "/v1/auth/login", r)
+}
+
+// Logout ends the client's login.
+func (c *Client) Logout(ctx context.Context) error {
+	_, err := c.do(ctx, "POST", "/v1/auth/logout", nil)
+	return err
+}
+
+// Me returns who the client's token is.
+func (c *Client) Me(ctx context.Context) (UserInfo, error) {
+	return send[UserInfo](ctx, c, "GET", "/v1/auth/me", nil)
+}
+
+// Vaults lists the vaults.
+func (c *Client) Vaults(ctx context.Context) (VaultList, error) {
+	return send[VaultList](ctx, c, "GET", "/v1/vaults", nil)
+}
+
+// CreateVault makes an empty vault.
+func (c *Client) CreateVault(ctx context.Context, name string) (VaultInfo, error) {
+	return send[VaultInfo](ctx, c, "POST", "/v1/vaults", NameRequest{name})
+}
+
+// Apply makes vaults be as declared.
+func (c *Client) Apply(ctx context.Context, r ApplyRequest) (ApplyResponse, error) {
+	return send[ApplyResponse](ctx, c, "POST", "/v1/apply", r)
+}
+
+// MintSession makes a session.
+func (c *Client) MintSession(ctx context.Context, r SessionRequest) (SessionResponse, error) {
+	return send[SessionResponse](ctx, c, "POST", "/v1/sessions", r)
+}
+
+// RevokeSession ends a session.
+func (c *Client) RevokeSession(ctx context.Context, id string) error {
+	_, err := c.do(ctx, "DELETE", "/v1/sessions/"+url.PathEscape(id), nil)
+	return err
+}
+
+// RevokeSelf ends the session that the client's token is of.
+func (c *Client) RevokeSelf(ctx context.Context) error {
+	_, err := c.do(ctx, "DELETE", "/v1/sessions/self", nil)
+	return err
+}
+
+// CAPEM returns the root certificate of the proxy entrance.
+func (c *Client) CAPEM(ctx context.Context) ([]byte, error) {
+	return c.do(ctx, "GET", "/v1/mitm/ca.pem", nil)
+}
+
+// Discover asks what the client's session may use.
+func (c *Client) Discover(ctx context.Context) (vault.Discovery, error) {
+	return send[vault.Discovery](ctx, c, "GET", "/discover", nil)
+}
