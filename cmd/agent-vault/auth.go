@@ -1,0 +1,120 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"agentvault/api"
+)
+
+func authCommand(io stdio) *cobra.Command {
+	register := credentialsCommand(io, "register", "Make the first user, who owns the instance",
+		func(ctx context.Context, c *api.Client, r api.LoginRequest) (api.LoginResponse, error) {
+			return c.Register(ctx, r)
+		})
+	login := credentialsCommand(io, "login", "Sign in",
+		func(ctx context.Context, c *api.Client, r api.LoginRequest) (api.LoginResponse, error) {
+			return c.Login(ctx, r)
+		})
+	return group("auth", "Register, sign in and out", register, login, logoutCommand(), statusCommand())
+}
+
+// credentialsCommand asks for email and password and saves the login.
+func credentialsCommand(io stdio, use, short string, call func(context.Context, *api.Client, api.LoginRequest) (api.LoginResponse, error)) *cobra.Command {
+	var email string
+	var fromStdin bool
+	c := &cobra.Command{
+		Use:   use,
+		Short: short,
+		Example: fmt.Sprintf(`  agent-vault auth %s --email you@example.com
+  echo "$PASSWORD" | agent-vault auth %s --email you@example.com --password-stdin`, use, use),
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if email == "" {
+				return &usageError{fmt.Errorf("--email is missing; see: agent-vault auth %s --help", use)}
+			}
+			client, err := anonymous(c)
+			if err != nil {
+				return err
+			}
+			password, err := personsPassword(io, fromStdin, use == "register")
+			if err != nil {
+				return err
+			}
+			r, err := call(c.Context(), client, api.LoginRequest{Email: email, Password: string(password)})
+			if err != nil {
+				return err
+			}
+			err = changeLogins(func(m map[string]savedLogin) {
+				m[client.Address] = savedLogin{Token: r.Token, Email: r.User.Email, ExpiresAt: r.ExpiresAt}
+			})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(c.OutOrStdout(), "signed in to %s as %s (%s)\n", client.Address, r.User.Email, r.User.Role)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&email, "email", "", "your email address")
+	c.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
+	return c
+}
+
+func personsPassword(io stdio, fromStdin, isNew bool) ([]byte, error) {
+	if fromStdin {
+		return passwordLine(io.in)
+	}
+	if !term.IsTerminal(int(io.in.Fd())) {
+		return nil, errors.New("there is no terminal to ask for the password on; use --password-stdin")
+	}
+	p, err := askPassword(io, "Password: ")
+	if err != nil || !isNew {
+		return p, err
+	}
+	again, err := askPassword(io, "Once more: ")
+	if err == nil && string(p) != string(again) {
+		err = errors.New("the two passwords differ")
+	}
+	return p, err
+}
+
+func logoutCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "logout", Short: "Sign out", Example: "  agent-vault auth logout", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			client, err := signedIn(c)
+			if err != nil {
+				return err
+			}
+			err = client.Logout(c.Context())
+			var refused *api.ClientError
+			if err != nil && !errors.As(err, &refused) { // a login that the server does not know is out already
+				return err
+			}
+			return changeLogins(func(m map[string]savedLogin) { delete(m, client.Address) })
+		},
+	}
+}
+
+func statusCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use: "status", Short: "Show who is signed in where", Example: "  agent-vault auth status -o json", Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			client, err := signedIn(c)
+			if err != nil {
+				return err
+			}
+			me, err := client.Me(c.Context())
+			if err != nil {
+				return err
+			}
+			return printed(c, me, func() { fmt.Fprintf(c.OutOrStdout(), "%s at %s (%s)\n", me.Email, client.Address, me.Role) })
+		},
+	}
+	outputFlag(c)
+	return c
+}

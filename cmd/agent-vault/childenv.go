@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"agentvault/api"
+)
+
+// childOf is what the environment of a child is made of.
+type childOf struct {
+	session api.SessionResponse
+	vault   string
+	caPEM   []byte
+	environ []string // the operator's
+}
+
+// withheld is the operator's own, and no child's.
+var withheld = []string{masterPasswordVariable, loginTokenVariable}
+
+// environment writes the certificates into dir and returns the child's
+// variables.
+func (c childOf) environment(dir string) ([]string, error) {
+	vars := make(map[string]string, len(c.environ)+32)
+	for _, entry := range c.environ {
+		if name, value, ok := strings.Cut(entry, "="); ok && !slices.Contains(withheld, name) {
+			vars[name] = value
+		}
+	}
+	bundle, alone, err := c.writeRoots(dir, vars["SSL_CERT_FILE"])
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := c.proxyURL()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(vars, map[string]string{
+		"AGENT_VAULT_ADDR":          c.session.Addr,
+		"AGENT_VAULT_SESSION_TOKEN": c.session.Token,
+		"AGENT_VAULT_TOKEN":         c.session.Token,
+		"AGENT_VAULT_VAULT":         c.vault,
+		"NODE_USE_ENV_PROXY":        "1",
+	})
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
+		vars[name] = proxy
+	}
+	// These replace what a program trusts, so they get the whole bundle.
+	for _, name := range []string{
+		"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE",
+		"PIP_CERT", "CARGO_HTTP_CAINFO", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "npm_config_cafile",
+		"HTTPLIB2_CA_CERTS", "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", "NIX_SSL_CERT_FILE", "PERL_LWP_SSL_CA_FILE",
+	} {
+		vars[name] = bundle
+	}
+	// These add to it.
+	for _, name := range []string{"NODE_EXTRA_CA_CERTS", "DENO_CERT"} {
+		vars[name] = alone
+	}
+	vars["PERL_LWP_ENV_PROXY"] = "1"
+	none := mergeNoProxy(vars["NO_PROXY"], vars["no_proxy"], c.session.Addr)
+	vars["NO_PROXY"], vars["no_proxy"] = none, none
+
+	env := make([]string, 0, len(vars))
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		env = append(env, name+"="+vars[name])
+	}
+	return env, nil
+}
+
+// proxyURL is the proxy entrance's, with the session in it. Some clients drop
+// "user:" without a password, so there always is one.
+func (c childOf) proxyURL() (string, error) {
+	u, err := url.Parse(c.session.MITMURL)
+	if err != nil || u.Host == "" {
+		return "", fmt.Errorf("the server gave no usable proxy address: %q", c.session.MITMURL)
+	}
+	u.User = url.UserPassword(c.session.Token, c.vault)
+	return u.String(), nil
+}
+
+// mergeNoProxy keeps what was there, and adds what must not go through the
+// proxy: this machine, and the vault itself.
+func mergeNoProxy(upper, lower, server string) string {
+	var list []string
+	add := func(entries ...string) {
+		for _, e := range entries {
+			if e = strings.TrimSpace(e); e != "" && !slices.Contains(list, e) {
+				list = append(list, e)
+			}
+		}
+	}
+	add(strings.Split(upper, ",")...)
+	add(strings.Split(lower, ",")...)
+	add("localhost", "127.0.0.1", "::1")
+	if u, err := url.Parse(server); err == nil {
+		add(u.Hostname())
+	}
+	return strings.Join(list, ",")
+}
+
+// systemRoots are where distributions keep the system's certificates, as
+// crypto/x509 looks for them.
+var systemRoots = []string{
+	"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem",
+	"/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/cert.pem", "/etc/pki/tls/cacert.pem",
+}
+
+// writeRoots writes the bundle of the system's roots and the vault's, and the
+// vault's alone. Roots that the operator named take the system's place.
+func (c childOf) writeRoots(dir, operators string) (bundle, alone string, err error) {
+	base := []byte(nil)
+	candidates := systemRoots
+	if operators != "" {
+		candidates = []string{operators}
+	}
+	for _, path := range candidates {
+		b, err := os.ReadFile(path)
+		if err == nil {
+			base = b
+			break
+		}
+		if operators != "" {
+			return "", "", fmt.Errorf("SSL_CERT_FILE: %w", err)
+		}
+	}
+	all := append(bytes.TrimRight(base, "\n"), '\n')
+	all = append(all, c.caPEM...)
+	bundle, alone = filepath.Join(dir, "bundle.pem"), filepath.Join(dir, "ca.pem")
+	return bundle, alone, errors.Join(os.WriteFile(bundle, all, 0o600), os.WriteFile(alone, c.caPEM, 0o600))
+}
