@@ -1,0 +1,130 @@
+package main_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestTwins sends one table of requests through both entrances and compares
+// byte for byte what the origin received, what the agent got back, and the
+// audit records without what must differ.
+func TestTwins(t *testing.T) {
+	w := newWorld(t)
+	calls := []call{
+		{host: "api.test", target: "/"},
+		{host: "api.test", target: "/a/b?c=d&e"},
+		{host: "api.test", target: "/?"},
+		{host: "api.test", target: "/%2F%3F%23;//+/%e2%82%ac?q=%2B+%20;&&=#"[:len("/%2F%3F%23;//+/%e2%82%ac?q=%2B+%20;&&=")]},
+		{host: "api.test", target: "//double//slashes//"},
+		{host: "api.test", target: "/dots/../and/./more"},
+		{host: "api.test:443", target: "/default-port"},
+		{host: "API.Test", target: "/upper-case"},
+		{host: "port.test:8443", target: "/port"},
+		{host: "a.wild.test", target: "/wild"},
+		{host: "api.test", target: "/post", method: "POST", body: `{"a":1}`, header: []string{"Content-Type: application/json"}},
+		{host: "api.test", target: "/chunked", method: "PUT", body: "in chunks", header: []string{"Transfer-Encoding: chunked"}},
+		{host: "api.test", target: "/empty", method: "POST", header: []string{"Content-Length: 0"}},
+		{host: "api.test", target: "/delete", method: "DELETE"},
+		{host: "api.test", target: "/", method: "OPTIONS"},
+		{host: "api.test", target: "/", method: "PROPFIND"},
+		{host: "api.test", target: "/", header: []string{"User-Agent: mine/1", "Accept-Encoding: gzip, br", "Accept: */*", "Cookie: a=b; c=d"}},
+		{host: "api.test", target: "/", header: []string{"Connection: X-Drop, Keep-Alive", "X-Drop: me", "Keep-Alive: timeout=5", "Te: trailers, deflate", "Proxy-Foo: bar", "Upgrade: h2c"}},
+		{host: "api.test", target: "/", header: []string{"X-Multi: one", "X-Multi: two", "X-Empty: "}},
+		{host: "api.test", target: "/", header: []string{"Connection: Authorization, X-Api-Key"}},
+		{host: "key.test", target: "/", header: []string{"Connection: X-Api-Key", "X-API-KEY: mine", "x_api_key: mine"}},
+		{host: "query.test", target: "/?api_key=mine&%61pi_key=mine&x=1"},
+		{host: "basic.test", target: "/"},
+		{host: "custom.test", target: "/"},
+		{host: "open.test", target: "/"},
+		{host: "api.test", target: "/redirect"},
+		{host: "api.test", target: "/headers"},
+		{host: "api.test", target: "/trailers"},
+		{host: "rules.test", target: "/v1/things"},
+		{host: "rules.test", target: "/v2/things"},
+		{host: "rules.test", target: "/v1/charges", method: "PUT"},
+		{host: "off.test", target: "/"},
+		{host: "unknown.test", target: "/"},
+		{host: "novalue.test", target: "/"},
+		{host: "private.test", target: "/"},
+		{host: "down.test", target: "/"},
+		{host: "badcert.test", target: "/"},
+	}
+	var got [2][]twin
+	for n, e := range entrances {
+		for _, c := range calls {
+			before := w.origin.received()
+			a := w.do(e, w.token, c)
+			noCredential(t, a)
+			received := w.origin.received()
+			if received == before && a.header.Get("X-Agent-Vault-Proxy-Error") != "" {
+				received = ""
+			}
+			got[n] = append(got[n], newTwin(received, a))
+		}
+	}
+	for n, c := range calls {
+		if diff := cmp.Diff(got[0][n], got[1][n]); diff != "" {
+			t.Errorf("%s %s%s %v: the entrances differ (-path +mitm):\n%s", c.method, c.host, c.target, c.header, diff)
+		}
+	}
+	records := auditByEntrance(t, w.path("data/audit.log"), 2*len(calls))
+	if diff := cmp.Diff(records["path"], records["mitm"]); diff != "" {
+		t.Errorf("audit records differ (-path +mitm):\n%s", diff)
+	}
+	if len(records["path"]) < len(calls) {
+		t.Errorf("%d records for %d calls", len(records["path"]), len(calls))
+	}
+}
+
+type twin struct {
+	Received string
+	Status   int
+	Header   map[string][]string
+	Body     string
+}
+
+var requestID = regexp.MustCompile(`"request_id":"[^"]*"`)
+
+func newTwin(received string, a answer) twin {
+	h := map[string][]string(a.header.Clone())
+	delete(h, "Date") // when it was answered
+	return twin{received, a.status, h, requestID.ReplaceAllString(a.body, `"request_id":""`)}
+}
+
+// auditByEntrance reads the log once all outcomes are in it, and takes out what
+// differs from exchange to exchange.
+func auditByEntrance(t *testing.T, path string, outcomes int) map[string][]map[string]any {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Count(string(raw), `"kind":"outcome"`) < outcomes {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d outcomes expected:\n%s", outcomes, raw)
+			}
+			continue
+		}
+		records := map[string][]map[string]any{}
+		for sc := bufio.NewScanner(strings.NewReader(string(raw))); sc.Scan(); {
+			var r map[string]any
+			if err := json.Unmarshal(sc.Bytes(), &r); err != nil {
+				t.Fatalf("%v: %s", err, sc.Text())
+			}
+			e, _ := r["entrance"].(string)
+			for _, k := range []string{"seq", "time", "request", "mac", "duration_micros", "entrance"} {
+				delete(r, k)
+			}
+			records[e] = append(records[e], r)
+		}
+		return records
+	}
+}
