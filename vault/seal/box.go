@@ -95,11 +95,10 @@ func (k Key) Open(c Context, box []byte) (Plaintext, error) {
 // derives the zero Key.
 func (k Key) ForVault(vaultID string) Key { return k.derive("agent-vault vault key v1\x00" + vaultID) }
 
-// Derive returns KeySize bytes for a use outside of this package, such as the
-// key of a MAC. Different purposes give unrelated bytes. It is nil for the zero
-// Key.
-func (k Key) Derive(purpose string) []byte {
-	sub := k.derive("agent-vault derived key v1\x00" + purpose)
+// ForAudit derives the key of the audit chain, KeySize bytes for an HMAC. The
+// zero Key derives nil.
+func (k Key) ForAudit() []byte {
+	sub := k.derive("agent-vault audit chain v1")
 	if sub.bytes == nil {
 		return nil
 	}

@@ -12,8 +12,8 @@ import (
 
 // Values of Keyring.KDF.
 const (
-	kdfPassword = "argon2id"
-	kdfKeyFile  = "keyfile"
+	KDFPassword = "argon2id"
+	KDFKeyFile  = "keyfile"
 )
 
 // Argon2id's cost (RFC 9106 §4, second recommended option, with its parallelism).
@@ -110,9 +110,9 @@ func (r Keyring) context() Context {
 
 func kindOf(kdf string) string {
 	switch kdf {
-	case kdfPassword:
+	case KDFPassword:
 		return "a password"
-	case kdfKeyFile:
+	case KDFKeyFile:
 		return "a key file"
 	}
 	return "an unknown kind of master"
@@ -120,7 +120,7 @@ func kindOf(kdf string) string {
 
 type passwordMaster struct{ password Plaintext }
 
-func (passwordMaster) kdf() string { return kdfPassword }
+func (passwordMaster) kdf() string { return KDFPassword }
 
 func (passwordMaster) cost(r *Keyring) {
 	r.Time, r.MemoryKiB, r.Threads = argonTime, argonMemoryKiB, argonThreads
@@ -139,7 +139,7 @@ func (m passwordMaster) wrappingKey(r Keyring) (Key, error) {
 
 type keyFileMaster struct{ key Plaintext }
 
-func (keyFileMaster) kdf() string { return kdfKeyFile }
+func (keyFileMaster) kdf() string { return KDFKeyFile }
 
 func (keyFileMaster) cost(*Keyring) {}
 

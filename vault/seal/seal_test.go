@@ -98,7 +98,7 @@ func TestTheZeroKeySealsNothing(t *testing.T) {
 	if box, err := (seal.Key{}).ForVault("v1").Seal(home, seal.NewPlaintext(nil)); err == nil {
 		t.Errorf("a key of the zero key sealed %d bytes", len(box))
 	}
-	if b := (seal.Key{}).Derive("x"); b != nil {
+	if b := (seal.Key{}).ForAudit(); b != nil {
 		t.Errorf("the zero key derived %x", b)
 	}
 }
@@ -111,10 +111,10 @@ func TestKeysAreSeparate(t *testing.T) {
 	}
 	clear(raw) // the key has its own copy
 	again, _ := seal.KeyFromBytes(bytes.Repeat([]byte{7}, seal.KeySize))
-	if !bytes.Equal(key.Derive("a"), again.Derive("a")) {
-		t.Errorf("one key and purpose derived two values")
+	if !bytes.Equal(key.ForAudit(), again.ForAudit()) {
+		t.Errorf("one key derived two values")
 	}
-	if bytes.Equal(key.Derive("a"), key.Derive("b")) || bytes.Equal(key.Derive("a"), key.ForVault("a").Derive("a")) {
+	if bytes.Equal(key.ForAudit(), key.ForVault("a").ForAudit()) || bytes.Equal(key.ForVault("a").ForAudit(), key.ForVault("b").ForAudit()) {
 		t.Errorf("two purposes derived one value")
 	}
 	for _, n := range []int{0, 16, 31, 33} {
@@ -213,8 +213,9 @@ func FuzzOpen(f *testing.F) {
 		c := home
 		c.Vault, c.Version = vault, version
 		p, err := key.Open(c, b)
-		// Nobody without the key makes a box that opens.
-		if err == nil && (c != home || !bytes.Equal(b, box) || string(p.Bytes()) != value) {
+		// Nobody without the key makes a box that opens elsewhere, or to
+		// something else. (Another run of this target has the key.)
+		if err == nil && (c != home || string(p.Bytes()) != value) {
 			t.Errorf("Open(%+v, %x) gave %d bytes", c, b, p.Len())
 		}
 	})
