@@ -141,7 +141,7 @@ func TestLeaf(t *testing.T) {
 		if n := l.SerialNumber.BitLen(); n < 64 || n > 128 {
 			t.Errorf("%s: serial number of %d bits, want 128 random ones", host, n)
 		}
-		if _, err := l.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: epoch, DNSName: strings.TrimSuffix(host, ".")}); err != nil {
+		if _, err := l.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: epoch, DNSName: host}); err != nil {
 			t.Errorf("%s: %v", host, err)
 		}
 		if _, err := l.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: epoch, DNSName: "x." + host}); err == nil {
@@ -210,19 +210,19 @@ func TestLeafIsCachedAndRenewedInTime(t *testing.T) {
 
 func TestCacheIsBounded(t *testing.T) {
 	a, _ := at(t, ca.Options{CacheSize: 4})
-	first := leaf(t, a, "h0.example")
-	again := 0
-	for i := 1; i < 64; i++ {
-		leaf(t, a, fmt.Sprintf("h%d.example", i))
+	var first [64]*tls.Certificate
+	for i := range first {
+		first[i] = leaf(t, a, fmt.Sprintf("h%d.example", i))
 	}
-	for i := range 64 {
-		c := leaf(t, a, fmt.Sprintf("h%d.example", i))
-		if i == 0 && c == first {
-			again++
+	kept := 0
+	for i := range first {
+		if leaf(t, a, fmt.Sprintf("h%d.example", i)) == first[i] {
+			kept++
 		}
 	}
-	if again > 1 {
-		t.Errorf("%d leaves were kept in a cache of 4", again)
+	// The cache evicts behind its writers, so a few more may be there.
+	if kept > len(first)/2 {
+		t.Errorf("%d of %d leaves were kept in a cache of 4", kept, len(first))
 	}
 }
 

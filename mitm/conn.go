@@ -122,16 +122,14 @@ func (c *tunnelConn) Close() error {
 // watchIdle begins to look for idleness. The timer looks at when a byte moved
 // last, rather than being put off at each.
 func (c *tunnelConn) watchIdle() {
-	var t *time.Timer
-	t = time.AfterFunc(tunnelIdle, func() {
+	c.idle.Store(time.AfterFunc(tunnelIdle, func() {
 		rest := tunnelIdle - time.Since(time.Unix(0, c.moved.Load()))
 		if rest <= 0 {
 			_ = c.Close() // there is nobody to tell
 			return
 		}
 		c.idle.Load().Reset(rest)
-	})
-	c.idle.Store(t)
+	}))
 }
 
 var errShutdown = errors.New("the proxy is shutting down")

@@ -17,6 +17,7 @@ func (p *Proxy) serveInner(w http.ResponseWriter, r *http.Request) {
 		p.broker.Refuse(w, broker.MITM, broker.NewFault(broker.CodeInternal))
 		return
 	}
+	t.used.Store(true)
 	path, query, hasQuery, f := innerTarget(t.target, r)
 	if f != nil {
 		p.broker.Refuse(w, broker.MITM, f)

@@ -147,7 +147,7 @@ func (k *kit) startUpstream(t testing.TB, h http.Handler) {
 
 func (k *kit) startBroker(t testing.TB, key seal.Key, o kitOptions) {
 	t.Helper()
-	audit, err := broker.OpenAudit(filepath.Join(t.TempDir(), "audit.log"), key.Derive("audit"))
+	audit, err := broker.OpenAudit(filepath.Join(t.TempDir(), "audit.log"), key.ForAudit())
 	must(t, err)
 	t.Cleanup(func() { _ = audit.Close() })
 	at := netip.MustParseAddrPort(k.upstream.Listener.Addr().String())

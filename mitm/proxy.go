@@ -129,8 +129,8 @@ func (p *Proxy) Serve(ln net.Listener) error {
 }
 
 // Shutdown stops accepting, lets requests that are under way end, and when ctx
-// ends cuts those that have not. Blind tunnels have no end to wait for: they
-// are cut at once. It returns when nothing of the Proxy runs any more; the
+// ends cuts those that have not. Tunnels without one, and blind ones, have no
+// end to wait for: they are cut at once. It returns when nothing of the Proxy runs any more; the
 // error is ctx's if something had to be cut.
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.tunnels.drain()

@@ -223,6 +223,7 @@ func TestTrapSilenceEnds(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				settle(t)
 				ln := newPipeListener()
 				k := newKit(t, kitOptions{listener: ln})
 				k.upstream.Close() // its listener is of the real world

@@ -8,17 +8,19 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"agentvault/broker"
 )
 
 // A tunnel is a CONNECT that was admitted, with what every request inside it
-// is held against. It does not change.
+// is held against.
 type tunnel struct {
 	*broker.Tunnel
 	target   broker.Target
 	identity broker.Identity
+	used     atomic.Bool // a request has come
 }
 
 // carry takes over the connection of a CONNECT. It returns when the tunnel has
@@ -145,8 +147,12 @@ func (s *tunnelSet) remove(c *tunnelConn) {
 	delete(s.open, c)
 }
 
-// drain lets no more tunnels in and ends the blind ones.
-func (s *tunnelSet) drain() { s.endIf(func(c *tunnelConn) bool { return c.tunnel.Blind }) }
+// drain lets no more tunnels in, and ends those in which no request can be
+// under way: the blind ones, and the unused, for which http.Server.Shutdown
+// would wait five seconds.
+func (s *tunnelSet) drain() {
+	s.endIf(func(c *tunnelConn) bool { return c.tunnel.Blind || !c.tunnel.used.Load() })
+}
 
 // end ends all that are left.
 func (s *tunnelSet) end() { s.endIf(func(*tunnelConn) bool { return true }) }

@@ -87,11 +87,14 @@ func Split(requestURI string) (host, path, query string, hasQuery, ok bool) {
 		return "", "", "", false, false
 	}
 	rest := strings.TrimPrefix(raw[len(prefix):], "/")
-	host, path, _ = strings.Cut(rest, "/")
+	host, _, _ = strings.Cut(rest, "/")
 	if host == "" {
 		return "", "", "", false, false
 	}
-	return host, "/" + path, query, hasQuery, true
+	if path = rest[len(host):]; path == "" {
+		path = "/"
+	}
+	return host, path, query, hasQuery, true
 }
 
 // bearer returns the token of an Authorization header, "" if there is none or
