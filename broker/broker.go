@@ -197,7 +197,7 @@ func (b *Broker) refreshLocked(ctx context.Context) error {
 		for digest, old := range prev.sessions {
 			// A session that is gone, and an agent that lost a vault, lose what
 			// they have open (R14).
-			if kept := next.sessions[digest]; kept == nil {
+			if kept := next.sessions[digest]; kept == nil || kept.live != old.live {
 				old.live.end()
 			}
 		}

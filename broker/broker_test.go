@@ -318,6 +318,41 @@ func TestViewsCarrySessionsOver(t *testing.T) {
 	<-tunnel.Done()
 }
 
+// An agent that loses a vault loses what it has open; one that gains a vault
+// keeps it.
+func TestLostGrantCuts(t *testing.T) {
+	k := newKit(t, echo, nil)
+	token := vault.NewToken(vault.PrefixAgent)
+	snap := k.snapshot
+	snap.Vaults = append(snap.Vaults, vault.Vault{ID: "v2", Name: "second"})
+	grant := func(vaults ...string) {
+		a := vault.Agent{ID: "a1", Name: "robot", Digest: vault.DigestToken(token), Vaults: map[string]string{}}
+		for _, id := range vaults {
+			a.Vaults[id] = vault.VaultProxy
+		}
+		snap.Agents = []vault.Agent{a}
+		k.source.set(snap, nil)
+		if err := k.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	grant("v1")
+	target, _ := broker.Pin("https", "example.com:443")
+	tunnel, f := k.OpenTunnel(broker.Identify(token, "default"), target)
+	if f != nil {
+		t.Fatal(f.Message)
+	}
+	defer tunnel.Close()
+	grant("v1", "v2")
+	select {
+	case <-tunnel.Done():
+		t.Fatal("a further grant cut the agent")
+	default:
+	}
+	grant("v2")
+	<-tunnel.Done()
+}
+
 var update = flag.Bool("update", false, "write generated files")
 
 func TestGeneratedFaults(t *testing.T) {

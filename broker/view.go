@@ -32,6 +32,24 @@ type session struct {
 	live    *live
 }
 
+// reaches reports whether the session may do all that it might do before. One
+// that may not begins anew, and what it has open is cut (R14).
+func (s *session) reaches(before *session) bool {
+	if !s.expires.Equal(before.expires) || s.vault != nil && s.vault.id != before.vault.id {
+		return false
+	}
+	for old := range before.grants {
+		kept := false
+		for now := range s.grants {
+			kept = kept || now.id == old.id
+		}
+		if !kept {
+			return false
+		}
+	}
+	return true
+}
+
 // A vaultView is one vault, compiled.
 type vaultView struct {
 	id, name string
@@ -104,7 +122,7 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 	}
 	for digest, sess := range v.sessions {
 		if prev != nil {
-			if old := prev.sessions[digest]; old != nil {
+			if old := prev.sessions[digest]; old != nil && sess.reaches(old) {
 				sess.live = old.live
 				continue
 			}

@@ -1,0 +1,131 @@
+package broker
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"context"
+
+	"agentvault/policy/inject"
+	"agentvault/vault"
+	"agentvault/vault/seal"
+)
+
+type fixed struct{ snap vault.Snapshot }
+
+func (f fixed) Snapshot(context.Context) (vault.Snapshot, error) { return f.snap, nil }
+func (f fixed) Revision(context.Context) (int64, error)          { return f.snap.Revision, nil }
+
+// stagesBroker decides for one session and one bearer service.
+func stagesBroker(t testing.TB) (*Broker, Request, *http.Request) {
+	t.Helper()
+	key, token := seal.NewKey(), vault.NewToken(vault.PrefixSession)
+	box, err := key.ForVault("v").Seal(seal.Context{Vault: "v", Credential: "K", Field: vault.FieldValue, Version: 1}, seal.NewPlaintext([]byte("sk-live-3f9a77c1e2d4b6a8")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var auth inject.Auth
+	if err := json.Unmarshal([]byte(`{"type":"bearer","token":"K"}`), &auth); err != nil {
+		t.Fatal(err)
+	}
+	audit, err := OpenAudit(filepath.Join(t.TempDir(), "audit.log"), key.ForAudit())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { audit.Close() })
+	b, err := New(Options{Key: key, Audit: audit, Source: fixed{vault.Snapshot{
+		Revision: 1, Initialized: true,
+		Vaults: []vault.Vault{{
+			ID: "v", Name: "default",
+			Services:    []vault.Service{{Name: "api", Host: "api.example.com", Enabled: true, Auth: auth}},
+			Credentials: map[string]vault.Credential{"K": {Key: "K", Version: 1, Box: box}},
+		}},
+		Sessions: []vault.Session{{ID: "s", Digest: vault.DigestToken(token), VaultID: "v", ExpiresAt: time.Now().Add(time.Hour)}},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	if err := b.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	target, f := Pin("https", "api.example.com")
+	if f != nil {
+		t.Fatal(f.Message)
+	}
+	r := httptest.NewRequest("GET", "/v1/things", nil)
+	r.Header.Set("Accept", "*/*")
+	r.Header.Set("User-Agent", "agent/1")
+	return b, Request{Entrance: MITM, Identity: Identify(token, ""), Target: target, Path: "/v1/things"}, r
+}
+
+// What the vault adds to a request before it is sent. The budget leaves room
+// for the noise of a counter that other goroutines share, and is far below
+// what one more header copy or a database call would cost.
+func TestStagesAllocationBudget(t *testing.T) {
+	if raceEnabled {
+		t.Skip("needs a build without the race detector, which allocates by itself")
+	}
+	b, x, r := stagesBroker(t)
+	w := httptest.NewRecorder()
+	run := func(stages func(e *exchange) *Fault) float64 {
+		return testing.AllocsPerRun(200, func() {
+			e := &exchange{Broker: b, Request: x, w: w, r: r, id: "0123456789abcdef", start: time.Now()}
+			if f := stages(e); f != nil {
+				t.Fatal(f.Code, f.Err)
+			}
+			if e.cancel != nil {
+				e.cancel()
+				e.session.live.leave()
+			}
+		})
+	}
+	decide := run(func(e *exchange) *Fault {
+		if f := e.admit(); f != nil {
+			return f
+		}
+		if f := e.wellFormed(); f != nil {
+			return f
+		}
+		return e.decide()
+	})
+	all := run(func(e *exchange) *Fault {
+		if f := e.admit(); f != nil {
+			return f
+		}
+		if f := e.decide(); f != nil {
+			return f
+		}
+		if f := e.recordIntent(); f != nil {
+			return f
+		}
+		return e.inject()
+	})
+	t.Logf("admit and decide: %v allocations; up to sending: %v", decide, all)
+	if decide > 4 {
+		t.Errorf("admit and decide: %v allocations, at most 4", decide)
+	}
+	if all > 60 {
+		t.Errorf("all stages up to sending: %v allocations, at most 60", all)
+	}
+}
+
+func BenchmarkStages(b *testing.B) {
+	br, x, r := stagesBroker(b)
+	w := httptest.NewRecorder()
+	b.ReportAllocs()
+	for b.Loop() {
+		e := &exchange{Broker: br, Request: x, w: w, r: r, id: "0123456789abcdef", start: time.Now()}
+		for _, stage := range []func() *Fault{e.admit, e.wellFormed, e.decide, e.recordIntent, e.inject} {
+			if f := stage(); f != nil {
+				b.Fatal(f.Code, f.Err)
+			}
+		}
+		e.cancel()
+		e.session.live.leave()
+	}
+}
