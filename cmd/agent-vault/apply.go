@@ -167,7 +167,7 @@ func parseDeclaration(raw []byte) (declaration, error) {
 		return declaration{}, declarationError(err)
 	}
 	if len(d.Vaults) == 0 {
-		return declaration{}, errors.New("it declares no vaults; it begins with vaults:")
+		return declaration{}, errors.New("it declares no vaults; the first line of one is \"vaults:\", and a list follows")
 	}
 	return d, nil
 }

@@ -65,7 +65,7 @@ var keys = []key{
 	{"log.format", "text", "log-format", "text or json"},
 }
 
-// otherVariables begin with AGENT_VAULT_ and are not configuration.
+// otherVariables begin with AGENT_VAULT_ as well and are not the server's.
 var otherVariables = []string{
 	"AGENT_VAULT_ADDR", "AGENT_VAULT_SESSION_TOKEN", "AGENT_VAULT_TOKEN", "AGENT_VAULT_VAULT",
 	masterPasswordVariable, loginTokenVariable,
@@ -184,6 +184,11 @@ func readEnvironment(v *viper.Viper) error {
 	for _, entry := range os.Environ() {
 		variable, value, _ := strings.Cut(entry, "=")
 		k, ok := byVariable[variable]
+		if !ok {
+			if err := checkVariable(variable, byVariable); err != nil {
+				return err
+			}
+		}
 		if !ok || value == "" {
 			continue
 		}
@@ -202,6 +207,20 @@ func readEnvironment(v *viper.Viper) error {
 			v.Set(inner(k.name), m)
 		default:
 			v.Set(inner(k.name), value)
+		}
+	}
+	return nil
+}
+
+// checkVariable refuses a variable that looks like a mistyped one of ours. What
+// is far from all of them belongs to somebody else's script.
+func checkVariable(variable string, known map[string]key) error {
+	if !strings.HasPrefix(variable, "AGENT_VAULT_") || slices.Contains(otherVariables, variable) {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if editDistance(variable, name) <= 2 {
+			return fmt.Errorf("configuration: unknown variable %s; did you mean %s?", variable, name)
 		}
 	}
 	return nil

@@ -111,4 +111,13 @@ func TestEnvironmentAndFlags(t *testing.T) {
 	if _, err := load(t); err == nil || !strings.HasPrefix(err.Error(), "configuration: limits.session_rate: ") {
 		t.Errorf("%v", err)
 	}
+	t.Setenv("AGENT_VAULT_LIMITS_SESSION_RATE", "")
+	t.Setenv("AGENT_VAULT_ELSEWHERE", "not ours")
+	if _, err := load(t); err != nil {
+		t.Errorf("a variable of somebody else: %v", err)
+	}
+	t.Setenv("AGENT_VAULT_LISTEN_APi", "127.0.0.1:1")
+	if _, err := load(t); err == nil || err.Error() != "configuration: unknown variable AGENT_VAULT_LISTEN_APi; did you mean AGENT_VAULT_LISTEN_API?" {
+		t.Errorf("%v", err)
+	}
 }
