@@ -92,11 +92,9 @@ func (e *exchange) send() *Fault {
 	// Revocation and expiry end the exchange wherever it is: the call upstream,
 	// and an answer that a slow agent does not read.
 	rc := http.NewResponseController(e.w)
-	stop := context.AfterFunc(e.session.live.ctx, func() {
-		e.cancel()
-		_ = rc.SetWriteDeadline(time.Now()) // not every writer has one
-	})
-	defer stop()
+	cut := &cutter{rc: rc, cancel: e.cancel}
+	defer context.AfterFunc(e.session.live.ctx, cut.cut)()
+	defer cut.stop()
 
 	in := &interim{e: e}
 	ctx := httptrace.WithClientTrace(e.ctx, &httptrace.ClientTrace{Got1xxResponse: in.forward})
@@ -117,6 +115,30 @@ func (e *exchange) send() *Fault {
 		return e.upgrade(resp)
 	}
 	return e.respond(rc, resp)
+}
+
+// A cutter ends an exchange from outside its goroutine. The mutex keeps it off
+// a writer that belongs to the next exchange, or to nobody, already.
+type cutter struct {
+	rc     *http.ResponseController
+	cancel context.CancelFunc
+	mu     sync.Mutex
+	done   bool
+}
+
+func (c *cutter) cut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.done {
+		c.cancel()
+		_ = c.rc.SetWriteDeadline(time.Now()) // not every writer has one
+	}
+}
+
+func (c *cutter) stop() {
+	c.mu.Lock()
+	c.done = true
+	c.mu.Unlock()
 }
 
 // interim forwards 1xx answers, except 100, which net/http gives by itself when

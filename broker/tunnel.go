@@ -10,9 +10,6 @@ import (
 	"time"
 )
 
-// contextAfter is context.AfterFunc, by a shorter name for deferred stops.
-func contextAfter(ctx context.Context, f func()) (stop func() bool) { return context.AfterFunc(ctx, f) }
-
 // A Tunnel is one CONNECT that was admitted. Requests inside it are admitted
 // and decided anew, each of them.
 type Tunnel struct {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -67,7 +68,7 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 	}
 	idle := time.AfterFunc(streamIdle, end)
 	defer idle.Stop()
-	stop := contextAfter(e.ctx, end)
+	stop := context.AfterFunc(e.ctx, end)
 	defer stop()
 
 	var back sync.WaitGroup

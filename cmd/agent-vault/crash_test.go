@@ -3,9 +3,11 @@ package main_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -100,4 +102,64 @@ func attempt(client *http.Client, url, token, body string) bool {
 	}
 	defer resp.Body.Close()
 	return resp.StatusCode == http.StatusOK
+}
+
+// TestKilledServerLosesNoIntent: whatever reached an upstream before a SIGKILL
+// has its intent in the audit log (R15).
+func TestKilledServerLosesNoIntent(t *testing.T) {
+	w := newWorld(t)
+	ended := make(chan []string)
+	for n := range 4 {
+		go func() {
+			var answered []string
+			client := &http.Client{Transport: &http.Transport{}, Timeout: 5 * time.Second}
+			for k := 0; ; k++ {
+				path := fmt.Sprintf("/crash/%d/%d", n, k)
+				req, err := http.NewRequest("GET", w.API+"/proxy/api.test"+path, nil)
+				if err != nil {
+					break
+				}
+				req.Header.Set("Authorization", "Bearer "+w.token)
+				resp, err := client.Do(req)
+				if err != nil {
+					break
+				}
+				_, err = io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+				if err != nil {
+					break
+				}
+				answered = append(answered, path)
+				if k == 100 && n == 0 {
+					if err := w.cmd.Process.Kill(); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			ended <- answered
+		}()
+	}
+	var answered []string
+	for range 4 {
+		answered = append(answered, <-ended...)
+	}
+	<-w.done
+	raw, err := os.ReadFile(w.path("data/audit.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	intents := map[string]bool{}
+	for line := range strings.Lines(string(raw)) {
+		var r struct{ Kind, Path string }
+		if json.Unmarshal([]byte(line), &r) == nil && r.Kind == "intent" {
+			intents[r.Path] = true
+		}
+	}
+	for _, path := range answered {
+		if !intents[path] {
+			t.Errorf("%s was answered and has no intent", path)
+		}
+	}
+	t.Logf("%d requests answered before the kill", len(answered))
+	w.start() // and the log is taken up again
 }
