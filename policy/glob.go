@@ -46,7 +46,7 @@ func parseGlob(s string) (*glob, error) {
 	}
 	// A pattern that no unambiguous path can match is a mistake.
 	if ambiguous(s) {
-		return nil, errors.New("it has dot segments, empty segments, encoded slashes or the like, which no request may have")
+		return nil, errors.New("it has a dot segment, an empty segment, an encoded slash, a space or the like, which no request to a service with paths may have; write %20 for a space")
 	}
 	g := &glob{source: s}
 	for i := 0; i < len(s); {
@@ -105,11 +105,15 @@ func unhex(c byte) (byte, bool) {
 	return 0, false
 }
 
-// match reports whether the glob covers the path. It allocates nothing and
-// takes at most len(path) steps per wildcard: on a mismatch only the last
-// `*`, and if that runs out the last `**`, takes one byte more. Going back
-// further could not help, since an earlier wildcard of the same kind would
-// have to take what the later one can take as well.
+// match reports whether the glob covers an unambiguous path. It allocates
+// nothing. On a mismatch only the last `*`, and if that runs out the last `**`,
+// takes more: an earlier wildcard could take only what the later one can take
+// as well.
+//
+// Where a `*` behind a `**` has run out, it has reached the end of its segment
+// in vain, and so would it from any other start in the segments it came
+// through. The `**` therefore goes on behind the next slash, not byte by byte:
+// a hostile path costs its length times the pattern's, never its square.
 func (g *glob) match(path string) bool {
 	i, p := 0, 0
 	starItem, starPath := -1, 0
@@ -118,6 +122,9 @@ func (g *glob) match(path string) bool {
 		if i < len(g.items) {
 			switch it := g.items[i]; it.kind {
 			case deep:
+				if i == len(g.items)-1 {
+					return true
+				}
 				deepItem, deepPath = i, p
 				starItem = -1
 				i++
@@ -137,71 +144,76 @@ func (g *glob) match(path string) bool {
 		} else if p == len(path) {
 			return true
 		}
-		// Mismatch: let a wildcard take one byte more.
-		if starItem >= 0 && starPath < len(path) {
-			if b, n := decodedByte(path, starPath); b != '/' {
-				starPath += n
-				i, p = starItem+1, starPath
-				continue
-			}
-		}
-		if deepItem >= 0 && deepPath < len(path) {
-			_, n := decodedByte(path, deepPath)
-			deepPath += n
-			starItem = -1
-			i, p = deepItem+1, deepPath
+		// Mismatch: let a wildcard take more.
+		if starItem >= 0 && starPath < len(path) && path[starPath] != '/' {
+			_, n := decodedByte(path, starPath)
+			starPath += n
+			i, p = starItem+1, starPath
 			continue
 		}
-		return false
+		if deepItem < 0 || deepPath == len(path) {
+			return false
+		}
+		n := 0
+		if starItem >= 0 {
+			if n = strings.IndexByte(path[deepPath:], '/') + 1; n == 0 {
+				return false
+			}
+			starItem = -1
+		} else {
+			_, n = decodedByte(path, deepPath)
+		}
+		deepPath += n
+		i, p = deepItem+1, deepPath
 	}
 }
 
 // overlap reports whether some path is covered by both globs. A nil glob
-// covers every path.
+// covers every path. It takes len(a)·len(b) steps.
 func overlap(a, b *glob) bool {
 	if a == nil || b == nil {
 		return true
 	}
-	seen := make(map[[2]int]bool)
-	var walk func(i, j int) bool
-	walk = func(i, j int) bool {
-		at := [2]int{i, j}
-		if seen[at] {
-			return false
+	// below[j] tells whether what is left of a, from the item below, and what is
+	// left of b, from j, have a path in common.
+	below, row := make([]bool, len(b.items)+1), make([]bool, len(b.items)+1)
+	for i := len(a.items); i >= 0; i-- {
+		for j := len(b.items); j >= 0; j-- {
+			switch {
+			case i == len(a.items) && j == len(b.items):
+				row[j] = true
+			case i == len(a.items):
+				row[j] = b.items[j].kind != literal && row[j+1]
+			case j == len(b.items):
+				row[j] = a.items[i].kind != literal && below[j]
+			default:
+				row[j] = meet(a.items[i], b.items[j], below[j], row[j+1], below[j+1])
+			}
 		}
-		seen[at] = true
-		if i == len(a.items) && j == len(b.items) {
-			return true
-		}
-		// A wildcard may stand for nothing.
-		if i < len(a.items) && a.items[i].kind != literal && walk(i+1, j) {
-			return true
-		}
-		if j < len(b.items) && b.items[j].kind != literal && walk(i, j+1) {
-			return true
-		}
-		if i == len(a.items) || j == len(b.items) {
-			return false
-		}
-		// Or both take the same byte.
-		x, y := a.items[i], b.items[j]
-		switch {
-		case x.kind == literal && y.kind == literal:
-			return x.b == y.b && walk(i+1, j+1)
-		case x.kind == literal:
-			return (y.kind == deep || x.b != '/') && walk(i+1, j)
-		case y.kind == literal:
-			return (x.kind == deep || y.b != '/') && walk(i, j+1)
-		}
-		return false // two wildcards: covered by one of them standing for nothing
+		below, row = row, below
 	}
-	return walk(0, 0)
+	return below[0]
+}
+
+// meet joins two items: afterA, afterB and afterBoth tell whether the globs
+// have a path in common behind the one, the other and both.
+func meet(a, b item, afterA, afterB, afterBoth bool) bool {
+	switch {
+	case a.kind == literal && b.kind == literal:
+		return a.b == b.b && afterBoth
+	case a.kind == literal: // b takes the byte and goes on, or stands for nothing
+		return afterB || afterA && (b.kind == deep || a.b != '/')
+	case b.kind == literal:
+		return afterA || afterB && (a.kind == deep || b.b != '/')
+	}
+	return afterA || afterB // what two wildcards share may as well be nothing
 }
 
 // ambiguous reports whether two readers could read a path differently (R13):
 // dot segments, empty segments, backslash, %2f %5c %00 %25 %3b, ";", control
-// bytes, broken percent-encoding, or bytes that are not UTF-8. It allocates
-// nothing.
+// bytes, broken percent-encoding, or bytes that are not UTF-8. A space, "?" or
+// "#" that is not encoded ends the path for some readers (RFC 9112 §3: the
+// request line is parted at spaces). It allocates nothing.
 func ambiguous(path string) bool {
 	if path == "" || path[0] != '/' {
 		return true
@@ -216,6 +228,8 @@ func ambiguous(path string) bool {
 		case b < 0x20 || b == 0x7f || b == '\\' || b == ';':
 			return true
 		case b == '%': // a stray percent sign, or %25
+			return true
+		case !encoded && (b == ' ' || b == '?' || b == '#'):
 			return true
 		case b == '/' && encoded:
 			return true

@@ -130,7 +130,7 @@ func canonicalHost(host string) (canonical, reason string) {
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Is4() && addr.String() == host {
 		return host, ""
 	}
-	return "", "it ends in a number but is not an IPv4 address in its usual form"
+	return "", "it ends in a number but is not an IPv4 address in its usual form, as in 192.0.2.1"
 }
 
 func canonicalIPv6(host string) (canonical, reason string) {
@@ -165,7 +165,10 @@ func checkName(host string) (reason string) {
 	start := 0
 	for i := 0; i <= len(host); i++ {
 		if i < len(host) && host[i] != '.' {
-			if c := host[i]; !isAlnum(c) && c != '-' {
+			switch c := host[i]; {
+			case c >= 0x80:
+				return "it is not ASCII; write an international name in its xn-- form"
+			case !isAlnum(c) && c != '-':
 				return fmt.Sprintf("%q does not belong into a host name", rune(c))
 			}
 			continue
@@ -173,7 +176,7 @@ func checkName(host string) (reason string) {
 		label := host[start:i]
 		switch {
 		case label == "" && i == len(host):
-			return "it ends with a dot"
+			return "it ends with a dot; leave it out"
 		case label == "":
 			return "it has an empty label"
 		case len(label) > maxLabel:

@@ -17,13 +17,25 @@ type pattern struct {
 	path     *glob  // nil: every path
 }
 
-// sharedDomains are domains under which strangers get names, beyond those that
-// the public suffix list knows as private.
-var sharedDomains = map[string]bool{
-	"amazonaws.com": true, "atlassian.net": true, "auth0.com": true, "freshdesk.com": true,
-	"intercom.io": true, "my.salesforce.com": true, "myworkday.com": true, "notion.site": true,
-	"okta.com": true, "service-now.com": true, "sharepoint.com": true, "slack.com": true,
-	"zendesk.com": true, "zoom.us": true,
+// sharedDomains are domains under which strangers get names, or names that
+// lead to any address, beyond those that the public suffix list knows.
+var sharedDomains = domains(`
+	amazonaws.com on.aws atlassian.net jira.com azuredatabricks.net cloud.databricks.com
+	auth0.com us.auth0.com eu.auth0.com au.auth0.com jp.auth0.com okta.com oktapreview.com okta-emea.com kinde.com cloudflareaccess.com
+	force.com my.salesforce.com lightning.force.com service-now.com snowflakecomputing.com myworkday.com bamboohr.com
+	dynamics.com onmicrosoft.com sharepoint.com visualstudio.com vault.azure.net database.windows.net search.windows.net
+	openai.azure.com cognitiveservices.azure.com firebaseio.com mongodb.net looker.com
+	box.com egnyte.com desk.com freshdesk.com intercom.io zendesk.com pagerduty.com statuspage.io monday.com teamwork.com slack.com zoom.us
+	notion.site substack.com tumblr.com wordpress.com ghost.io glitch.me surge.sh modal.run github.dev app.github.dev gitpod.io
+	beeceptor.com mockable.io pipedream.net webhook.site loca.lt lhr.life localhost.run serveo.net
+	burpcollaborator.net oastify.com interact.sh oast.fun localtest.me lvh.me nip.io sslip.io xip.io`)
+
+func domains(list string) map[string]bool {
+	set := make(map[string]bool)
+	for _, d := range strings.Fields(list) {
+		set[d] = true
+	}
+	return set
 }
 
 func parsePattern(s string) (pattern, error) {
@@ -57,7 +69,7 @@ func parsePattern(s string) (pattern, error) {
 	}
 	ascii, err := toASCII(host)
 	if err != nil {
-		return refuse("it is not a valid international name")
+		return refuse("it is not a valid international name; write its xn-- form")
 	}
 	var reason string
 	if p.host, reason = canonicalHost(ascii); reason != "" {
@@ -82,10 +94,21 @@ func checkWildcard(parent string) (reason string) {
 		return "anyone can register a name below " + parent + "; name the host, or a domain of your own"
 	case suffix == parent:
 		return "a wildcard needs a domain with at least two labels"
+	case belowIsSuffix(parent):
+		return "anyone can register names below those of " + parent + "; name the host, or a domain of your own"
 	case sharedDomains[parent]:
 		return "strangers have names below " + parent + "; name your own, as in yours." + parent
 	}
 	return ""
+}
+
+// belowIsSuffix reports whether every name directly below parent is a public
+// suffix, as below kawasaki.jp (the list says *.kawasaki.jp). The probe is a
+// label that the list makes no exception for.
+func belowIsSuffix(parent string) bool {
+	probe := "any." + parent
+	suffix, _ := publicsuffix.PublicSuffix(probe)
+	return suffix == probe
 }
 
 // String spells the pattern canonically.

@@ -1,0 +1,137 @@
+package policy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Compile checks services and makes a Set of them. The error names the service
+// and the field, or two services of the same rank that could both match one
+// request.
+func Compile(services []Service) (*Set, error) {
+	s := &Set{exact: make(map[string][]compiled), wildcard: make(map[string][]compiled)}
+	for i, in := range services {
+		c, err := compile(in, i)
+		if err != nil {
+			return nil, fmt.Errorf("service %q: %w", in.Name, err)
+		}
+		table := s.exact
+		if c.wildcard {
+			table = s.wildcard
+		}
+		for _, other := range table[c.host] {
+			if other.scheme == c.scheme && rank(other, c) == 0 && overlap(other.path, c.path) {
+				return nil, fmt.Errorf("services %q and %q cover the same requests (%s and %s); make one of them narrower, or join them", other.name, c.name, other.pattern, c.pattern)
+			}
+		}
+		table[c.host] = append(table[c.host], c)
+	}
+	for _, table := range []map[string][]compiled{s.exact, s.wildcard} {
+		for _, list := range table {
+			slices.SortStableFunc(list, rank)
+		}
+	}
+	return s, nil
+}
+
+func compile(in Service, index int) (compiled, error) {
+	p, err := parsePattern(in.Host)
+	if err != nil {
+		return compiled{}, err
+	}
+	c := compiled{pattern: p, index: index, name: in.Name, scheme: in.Scheme, enabled: in.Enabled, byPath: p.path != nil}
+	switch in.Scheme {
+	case "":
+		c.scheme = "https"
+	case "https":
+	case "http":
+		if p.port == 0 {
+			return compiled{}, errors.New("scheme: clear-text http needs a port named in host, as in " + p.String() + ":8080")
+		}
+	default:
+		return compiled{}, fmt.Errorf("scheme: %q is neither https nor http; leave it out for https", in.Scheme)
+	}
+	for i, r := range in.Rules {
+		cr, err := compileRule(r)
+		if err != nil {
+			return compiled{}, fmt.Errorf("rules[%d].%w", i, err)
+		}
+		c.byPath = c.byPath || len(cr.paths) > 0
+		c.rules = append(c.rules, cr)
+		c.methods = append(c.methods, cr.methods...)
+	}
+	if len(c.rules) > 0 {
+		c.methods = append(c.methods, commonMethods...)
+		slices.Sort(c.methods)
+		c.methods = slices.Compact(c.methods)
+	}
+	return c, nil
+}
+
+func compileRule(r Rule) (rule, error) {
+	out := rule{methods: slices.Clone(r.Methods)}
+	switch r.Action {
+	case "", ActionAllow:
+	case ActionDeny:
+		out.deny = true
+	default:
+		return rule{}, fmt.Errorf("action: %q is neither allow nor deny; leave it out to allow", r.Action)
+	}
+	for _, m := range r.Methods {
+		if up := strings.ToUpper(m); !isMethod(m) && isMethod(up) {
+			return rule{}, fmt.Errorf("methods: %q is not a method in upper case; write %s", m, up)
+		} else if !isMethod(m) {
+			return rule{}, fmt.Errorf("methods: %q is not a method in upper case, as in GET; leave methods out for every method", m)
+		}
+	}
+	for _, p := range r.Paths {
+		g, err := parseGlob(p)
+		if err != nil {
+			return rule{}, fmt.Errorf("paths: %q: %w", p, err)
+		}
+		out.paths = append(out.paths, g)
+	}
+	return out, nil
+}
+
+// isMethod: RFC 9110 §9.1 allows any token; real ones are letters and "-".
+func isMethod(m string) bool {
+	for i := range len(m) {
+		if c := m[i]; (c < 'A' || c > 'Z') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return m != "" && len(m) <= 32
+}
+
+// rank orders services of one host, the more specific first: a named port
+// before none, a longer literal path before a shorter, no wildcard before one,
+// more literal bytes before fewer.
+func rank(a, b compiled) int {
+	if c := cmp.Compare(b2i(b.port != 0), b2i(a.port != 0)); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(a.port, b.port); c != 0 {
+		return c // different ports never compete
+	}
+	ap, bp := a.path, b.path
+	switch {
+	case ap == nil || bp == nil:
+		return cmp.Compare(b2i(bp != nil), b2i(ap != nil))
+	case ap.prefix != bp.prefix:
+		return cmp.Compare(bp.prefix, ap.prefix)
+	case ap.wild() != bp.wild():
+		return cmp.Compare(b2i(ap.wild()), b2i(bp.wild()))
+	}
+	return cmp.Compare(bp.total, ap.total)
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
