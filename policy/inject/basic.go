@@ -40,14 +40,17 @@ func (b basic) Inject(r *Request, open func(string) (seal.Plaintext, error)) err
 		return err
 	}
 	// RFC 7617 §2: a colon in the user name would move the border.
-	if b.Password != "" && bytes.IndexByte(user.Bytes(), ':') >= 0 {
+	if !sendable(user) || bytes.IndexByte(user.Bytes(), ':') >= 0 {
 		return &ValueError{b.Username}
 	}
 	pair := append(bytes.Clone(user.Bytes()), ':')
 	if b.Password != "" {
 		password, err := open(b.Password)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case !sendable(password):
+			return &ValueError{b.Password}
 		}
 		pair = append(pair, password.Bytes()...)
 	}

@@ -57,8 +57,8 @@ func parseTemplate(name, text string) (template, error) {
 	at := 0
 	for _, m := range placeholder.FindAllStringSubmatchIndex(text, -1) {
 		key := text[m[2]:m[3]]
-		if err := checkKey("headers", key); err != nil {
-			return template{}, err
+		if !ValidKey(key) {
+			return template{}, fieldErrorf("headers", "%s: between {{ and }} stands the name of a credential in upper case, as in {{ API_KEY }}", t.name)
 		}
 		t.text, t.keys = append(t.text, text[at:m[0]]), append(t.keys, key)
 		at = m[1]
@@ -67,7 +67,7 @@ func parseTemplate(name, text string) (template, error) {
 	rest := strings.Join(t.text, "")
 	switch {
 	case len(t.keys) == 0:
-		return template{}, fieldErrorf("headers", "%s has no {{ KEY }}", t.name)
+		return template{}, fieldErrorf("headers", "%s has no {{ KEY }}; values never stand here", t.name)
 	case strings.Contains(rest, "{{") || strings.Contains(rest, "}}"):
 		return template{}, fieldErrorf("headers", "%s has a placeholder that is not of the form {{ KEY }}", t.name)
 	case !httpguts.ValidHeaderFieldValue(rest) || len(text) > 1024:
@@ -99,21 +99,33 @@ func (c custom) Slots() Slots {
 }
 
 func (c custom) Inject(r *Request, open func(string) (seal.Plaintext, error)) error {
-	for _, f := range c.fields {
-		var value strings.Builder
-		for i, key := range f.keys {
-			p, err := open(key)
-			if err != nil {
-				return err
-			}
-			if !httpguts.ValidHeaderFieldValue(string(p.Bytes())) {
-				return &ValueError{key}
-			}
-			value.WriteString(f.text[i])
-			value.Write(p.Bytes())
+	values := make([]string, len(c.fields)) // nothing is set unless all of it can be
+	for i, f := range c.fields {
+		v, err := f.fill(open)
+		if err != nil {
+			return err
 		}
-		value.WriteString(f.text[len(f.keys)])
-		r.set(f.name, value.String())
+		values[i] = v
+	}
+	for i, f := range c.fields {
+		r.set(f.name, values[i])
 	}
 	return nil
+}
+
+func (t template) fill(open func(string) (seal.Plaintext, error)) (string, error) {
+	var value strings.Builder
+	for i, key := range t.keys {
+		p, err := open(key)
+		switch {
+		case err != nil:
+			return "", err
+		case !sendable(p):
+			return "", &ValueError{key}
+		}
+		value.WriteString(t.text[i])
+		value.Write(p.Bytes())
+	}
+	value.WriteString(t.text[len(t.keys)])
+	return value.String(), nil
 }

@@ -5,6 +5,8 @@ import (
 	"net/textproto"
 
 	"golang.org/x/net/http/httpguts"
+
+	"agentvault/vault/seal"
 )
 
 // authorization is stripped by every kind that injects, also where the
@@ -12,6 +14,10 @@ import (
 const authorization = "Authorization"
 
 func canonical(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
+
+// sendable reports whether a value may stand in a header field (R9). Kinds that
+// encode it ask too: RFC 7617 §2 forbids control characters before encoding.
+func sendable(p seal.Plaintext) bool { return httpguts.ValidHeaderFieldValue(string(p.Bytes())) }
 
 // setHeader puts a value into a field, if it can stand there (R9).
 func setHeader(r *Request, name, value, key string) error {

@@ -11,11 +11,11 @@
 package inject
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -80,7 +80,12 @@ type Request struct {
 }
 
 // set sets a header field; the name is canonical.
-func (r *Request) set(name, value string) { r.Header[name] = []string{value} }
+func (r *Request) set(name, value string) {
+	if r.Header == nil {
+		r.Header = make(map[string][]string)
+	}
+	r.Header[name] = []string{value}
+}
 
 // A ValueError says that a credential's value cannot stand where the service
 // puts it, such as a line break in a header.
@@ -93,6 +98,9 @@ func (e *ValueError) Error() string {
 // Parse checks an Auth and returns its Injector. The error names the field.
 func Parse(a Auth) (Injector, error) {
 	k, ok := kinds[a.kind]
+	if a.raw == nil {
+		return nil, errors.New("auth: it is missing; write {\"type\": \"passthrough\"} for a host that needs no credential")
+	}
 	if !ok {
 		return nil, fmt.Errorf("auth: unknown type %q; it is one of %s", a.kind, strings.Join(Types(), ", "))
 	}
@@ -111,17 +119,15 @@ func Types() []string { return slices.Sorted(maps.Keys(kinds)) }
 var kinds = make(map[string]func(raw json.RawMessage) (Injector, error))
 
 // register adds a kind. F is the shape of its declaration; fields that F does
-// not have are refused.
+// not have, in exactly that spelling, are refused.
 func register[F any](name string, parse func(F) (Injector, error)) bool {
+	known := fieldsOf(reflect.TypeFor[F]())
 	kinds[name] = func(raw json.RawMessage) (Injector, error) {
-		fields, err := withoutType(raw)
-		if err != nil {
+		if err := onlyKnown(raw, known); err != nil {
 			return nil, err
 		}
 		var declared F
-		d := json.NewDecoder(bytes.NewReader(fields))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&declared); err != nil {
+		if err := json.Unmarshal(raw, &declared); err != nil {
 			return nil, fieldError(err)
 		}
 		return parse(declared)
@@ -129,13 +135,34 @@ func register[F any](name string, parse func(F) (Injector, error)) bool {
 	return true
 }
 
-func withoutType(raw json.RawMessage) (json.RawMessage, error) {
+// fieldsOf lists the names by which a shape's fields are declared.
+func fieldsOf(shape reflect.Type) []string {
+	var names []string
+	for f := range shape.Fields() {
+		if tag := f.Tag.Get("json"); tag != "" {
+			names = append(names, tag)
+		}
+	}
+	return names
+}
+
+// onlyKnown refuses fields of another kind. encoding/json would take "Token"
+// for "token", and of the two the last.
+func onlyKnown(raw json.RawMessage, known []string) error {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
-		return nil, errors.New("it must be an object")
+		return errors.New("it must be an object")
 	}
-	delete(fields, "type")
-	return json.Marshal(fields)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		switch {
+		case name == "type" || slices.Contains(known, name):
+		case len(known) == 0:
+			return fmt.Errorf("it has no field %q; it has none but type", name)
+		default:
+			return fmt.Errorf("it has no field %q; its fields are %s", name, strings.Join(known, ", "))
+		}
+	}
+	return nil
 }
 
 // fieldError says in our words what encoding/json found.
@@ -143,9 +170,6 @@ func fieldError(err error) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
 		return fmt.Errorf("field %s: a %s does not fit", wrong.Field, wrong.Value)
-	}
-	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return fmt.Errorf("it has no field %s", name)
 	}
 	return err
 }

@@ -124,7 +124,7 @@ func TestParseRefuses(t *testing.T) {
 		`{"type":"query","key":"K","parameter":"a&b"}`:               `auth query: field parameter: it may not hold "&"`,
 		`{"type":"custom"}`:                                          `auth custom: field headers: it holds 1 to 16 header fields`,
 		`{"type":"custom","headers":{"X-A":"plain"}}`:                `auth custom: field headers: X-A has no {{ KEY }}`,
-		`{"type":"custom","headers":{"X-A":"{{ k }}"}}`:              `auth custom: field headers must be the name of a credential`,
+		`{"type":"custom","headers":{"X-A":"{{ k }}"}}`:              `auth custom: field headers: X-A: between {{ and }} stands the name of a credential`,
 		`{"type":"custom","headers":{"X-A":"{{ K }} {{"}}`:           `auth custom: field headers: X-A has a placeholder that is not`,
 		`{"type":"custom","headers":{"X-A":"{{K}}","X_A":"{{K}}"}}`:  `auth custom: field headers: X_a stands there twice`,
 		`{"type":"passthrough","token":"K"}`:                         `auth passthrough: it has no field "token"`,

@@ -54,29 +54,41 @@ func fold(c byte) byte {
 }
 
 // withoutParameter cuts out every parameter of a name. Some upstreams part
-// parameters at ";" too, so both are cut points.
+// parameters at ";" too, so both are cut points; what stays keeps the "&" that
+// parted it.
 func withoutParameter(query, name string) string {
-	var kept strings.Builder
+	var kept []string
 	changed := false
-	for rest := query; rest != ""; {
-		i := strings.IndexAny(rest, "&;")
-		part, next := rest, ""
-		sep := ""
-		if i >= 0 {
-			part, sep, next = rest[:i], rest[i:i+1], rest[i+1:]
+	for part := range strings.SplitSeq(query, "&") {
+		rest, cut := withoutPiece(part, name)
+		changed = changed || cut
+		if rest != "" || !cut {
+			kept = append(kept, rest)
 		}
-		rest = next
-		if names(part, name) {
-			changed = true
-			continue
-		}
-		kept.WriteString(part)
-		kept.WriteString(sep)
 	}
 	if !changed {
 		return query
 	}
-	return strings.TrimSuffix(kept.String(), "&")
+	return strings.Join(kept, "&")
+}
+
+// withoutPiece does the same between semicolons.
+func withoutPiece(part, name string) (rest string, cut bool) {
+	if strings.IndexByte(part, ';') < 0 {
+		if names(part, name) {
+			return "", true
+		}
+		return part, false
+	}
+	var kept []string
+	for piece := range strings.SplitSeq(part, ";") {
+		if names(piece, name) {
+			cut = true
+			continue
+		}
+		kept = append(kept, piece)
+	}
+	return strings.Join(kept, ";"), cut
 }
 
 func names(part, name string) bool {
@@ -88,9 +100,10 @@ func names(part, name string) bool {
 	return err == nil && decoded == name
 }
 
-// addParameter appends a parameter.
+// addParameter appends a parameter. A space becomes %20, which every upstream
+// understands, not "+", which some take as it stands.
 func addParameter(query, name, value string) string {
-	added := url.QueryEscape(name) + "=" + url.QueryEscape(value)
+	added := url.QueryEscape(name) + "=" + strings.ReplaceAll(url.QueryEscape(value), "+", "%20")
 	if query == "" || strings.HasSuffix(query, "&") {
 		return query + added
 	}
@@ -103,7 +116,7 @@ func headerName(field, name string) error {
 	if !httpguts.ValidHeaderFieldName(name) || len(name) > 64 {
 		return fieldErrorf(field, "%q is not a header name", name)
 	}
-	for _, reserved := range []string{"host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive", "expect", "x-vault", "cookie"} {
+	for _, reserved := range []string{"host", "connection", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive", "expect", "x-vault", "cookie", "http2-settings"} {
 		if sameField(name, reserved) {
 			return fieldErrorf(field, "%s cannot carry a credential", name)
 		}
