@@ -63,13 +63,16 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err := prepareFiles(o.Path); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
+	path, err := filepath.Abs(o.Path) // a relative one would be the authority of a file: URL
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
 	db := &DB{log: o.Log, listeners: make(map[chan struct{}]struct{}), watched: make(chan struct{})}
-	var err error
-	if db.writer, err = sql.Open("sqlite", dsn(o.Path, "immediate")); err != nil {
+	if db.writer, err = sql.Open("sqlite", dsn(path, "immediate")); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	db.writer.SetMaxOpenConns(1)
-	if db.readers, err = sql.Open("sqlite", dsn(o.Path, "deferred")); err != nil {
+	if db.readers, err = sql.Open("sqlite", dsn(path, "deferred")); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	db.readers.SetMaxOpenConns(8)
@@ -101,11 +104,13 @@ func prepareFiles(path string) error {
 	if err := checkMode(dir, fs.ModeDir); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
+	// O_EXCL follows no link. Nor is a file opened that is there: closing it would
+	// drop the locks that another handle of this process has on it.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
+	if err == nil {
+		err = f.Close()
 	}
-	if err := f.Close(); err != nil {
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	// SQLite gives the files beside it the same mode.
@@ -141,10 +146,13 @@ func (db *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrations: %w", err)
+	// Another process that migrates now makes this one fail, and is done then.
+	for range 3 {
+		if _, err = p.Up(ctx); err == nil {
+			return nil
+		}
 	}
-	return nil
+	return fmt.Errorf("migrations: %w", err)
 }
 
 // Close closes the store.
@@ -210,7 +218,12 @@ func (db *DB) write(ctx context.Context, f func(*tx) error) (*tx, error) {
 // truncate moves what was deleted or replaced out of the write-ahead log, where
 // it would still stand.
 func (db *DB) truncate(ctx context.Context) {
-	if _, err := db.writer.ExecContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`); err != nil {
+	var busy, frames, moved int // SQLite reports a reader in the way in a row, not as an error
+	err := db.writer.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &moved)
+	if err == nil && busy != 0 {
+		err = errors.New("a reader is in the way")
+	}
+	if err != nil {
 		db.log.Warn("write-ahead log could not be truncated; it will be at a later change", "err", err)
 	}
 }
@@ -266,9 +279,7 @@ func (db *DB) watch(ctx context.Context) {
 	for {
 		var version int64
 		if err := conn.QueryRowContext(ctx, `PRAGMA data_version`).Scan(&version); err == nil && version != last {
-			if last >= 0 {
-				db.signal()
-			}
+			db.signal() // the first time too: who listens already may have read what was before
 			last = version
 		}
 		select {
