@@ -25,11 +25,14 @@ type VaultDeclaration struct {
 	Credentials    map[string]seal.Plaintext // to set; others stay
 }
 
+// maxDeclared is how many vaults one declaration may be about.
+const maxDeclared = 1_000
+
 // A Change is one thing that applying a declaration did, or found done.
 type Change struct {
 	Vault  string `json:"vault"`
 	Kind   string `json:"kind"`   // vault, setting, service or credential
-	Name   string `json:"name"`   //
+	Name   string `json:"name"`   // of the thing; for a setting, its key
 	Action string `json:"action"` // created, updated, deleted or unchanged
 }
 
@@ -47,13 +50,14 @@ func (r *Registry) Apply(ctx context.Context, c Caller, d Declaration) ([]Change
 	if err := allow(c, runInstance); err != nil {
 		return nil, err
 	}
-	if err := r.checkDeclaration(&d); err != nil {
+	declared, err := r.checkDeclaration(d)
+	if err != nil {
 		return nil, err
 	}
 	var changes []Change
-	err := r.write(ctx, func(tx Tx) error {
+	err = r.write(ctx, func(tx Tx) error {
 		changes = []Change{}
-		for _, vd := range d.Vaults {
+		for _, vd := range declared {
 			done, err := r.applyVault(tx, vd)
 			if err != nil {
 				return err
@@ -62,37 +66,45 @@ func (r *Registry) Apply(ctx context.Context, c Caller, d Declaration) ([]Change
 		}
 		return nil
 	})
-	return changes, err
+	if err != nil {
+		return nil, err
+	}
+	return changes, nil
 }
 
-func (r *Registry) checkDeclaration(d *Declaration) error {
-	seen := make(map[string]bool)
-	for i := range d.Vaults {
-		vd := &d.Vaults[i]
+// checkDeclaration returns the vaults with their services in canonical form.
+func (r *Registry) checkDeclaration(d Declaration) ([]VaultDeclaration, error) {
+	if len(d.Vaults) > maxDeclared {
+		return nil, badRequest("vaults: at most %d in one declaration", maxDeclared)
+	}
+	out := slices.Clone(d.Vaults)
+	seen := make(map[string]bool, len(out))
+	for i := range out {
+		vd := &out[i]
 		if err := checkName("vault", vd.Name); err != nil {
-			return err
+			return nil, err
 		}
 		if seen[vd.Name] {
-			return badRequest("vault %q stands there twice", vd.Name)
+			return nil, badRequest("vault %q stands there twice", vd.Name)
 		}
 		seen[vd.Name] = true
 		switch vd.UnmatchedHosts {
 		case "", UnmatchedDeny, UnmatchedTunnel:
 		default:
-			return badRequest("vault %q: unmatched_hosts: %q is neither deny nor tunnel", vd.Name, shorten(vd.UnmatchedHosts))
+			return nil, badRequest("vault %q: unmatched_hosts: %q is neither deny nor tunnel", vd.Name, shorten(vd.UnmatchedHosts))
 		}
 		if vd.Services != nil {
 			checked, err := r.checkServices(vd.Services)
 			if err != nil {
-				return inVault(vd.Name, err)
+				return nil, inVault(vd.Name, err)
 			}
 			vd.Services = checked
 		}
 		if err := checkValues(vd.Credentials); err != nil {
-			return inVault(vd.Name, err)
+			return nil, inVault(vd.Name, err)
 		}
 	}
-	return nil
+	return out, nil
 }
 
 func inVault(name string, err error) error {
@@ -149,8 +161,11 @@ func (r *Registry) applyCredential(v *Vault, key string, value seal.Plaintext) (
 	old, existed := v.Credentials[key]
 	if existed {
 		was, err := r.key.ForVault(v.ID).Open(v.sealContext(old), old.Box)
-		if err == nil && bytes.Equal(was.Bytes(), value.Bytes()) {
-			return Unchanged, nil
+		if err == nil {
+			defer was.Clear()
+			if bytes.Equal(was.Bytes(), value.Bytes()) {
+				return Unchanged, nil
+			}
 		}
 		// A box that does not open is replaced by the value that should be in it.
 		action = Updated

@@ -62,12 +62,14 @@ func allow(c Caller, a action) error {
 	return refuse(CodeForbidden, "your role %s does not allow this", c.user.Role)
 }
 
+// errUnknownToken does not say which of these it is.
+var errUnknownToken = refuse(CodeUnauthorized, "the token is missing, unknown, expired or revoked")
+
 // Authenticate finds out who holds a token.
 func (r *Registry) Authenticate(ctx context.Context, token string) (Caller, error) {
-	unknown := refuse(CodeUnauthorized, "the token is missing, unknown, expired or revoked")
 	prefix, ok := CheckToken(token)
 	if !ok {
-		return Caller{}, unknown
+		return Caller{}, errUnknownToken
 	}
 	digest, now := DigestToken(token), r.now()
 	var c Caller
@@ -101,7 +103,7 @@ func (r *Registry) Authenticate(ctx context.Context, token string) (Caller, erro
 		return nil
 	})
 	if errors.Is(err, ErrNotFound) {
-		return Caller{}, unknown
+		return Caller{}, errUnknownToken
 	}
 	if err != nil {
 		return Caller{}, err

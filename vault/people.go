@@ -20,6 +20,9 @@ const (
 	maxPassword = 1024
 )
 
+// maxEmail is in bytes: RFC 5321 §4.5.3.1.3, less the angle brackets.
+const maxEmail = 254
+
 // DefaultVault is made together with the first user.
 const DefaultVault = "default"
 
@@ -67,15 +70,21 @@ func (r *Registry) Register(ctx context.Context, email string, password []byte) 
 		}
 		return tx.PutVault(Vault{ID: newID(), Name: DefaultVault, UnmatchedHosts: UnmatchedDeny, CreatedAt: now})
 	})
-	return user, token, login.ExpiresAt, err
+	if err != nil {
+		return User{}, "", time.Time{}, err
+	}
+	return user, token, login.ExpiresAt, nil
 }
 
 var errOwned = refuse(CodeConflict, "this instance has an owner already; sign in with: agent-vault auth login")
 
 // checkEmail returns the address in the one spelling that is stored.
 func checkEmail(email string) (string, error) {
+	if len(email) > maxEmail {
+		return "", badRequest("an email address has at most %d bytes", maxEmail)
+	}
 	a, err := mail.ParseAddress(email)
-	if err != nil || a.Address != email || len(email) > 254 {
+	if err != nil || a.Address != email {
 		return "", badRequest("%q is not an email address", shorten(email))
 	}
 	return strings.ToLower(email), nil
@@ -97,35 +106,46 @@ func newLogin(u User, now time.Time) (token string, l Login) {
 // Login checks a password and returns a login token. An unknown email takes as
 // long as a wrong password.
 func (r *Registry) Login(ctx context.Context, email string, password []byte) (User, string, time.Time, error) {
-	wrong := refuse(CodeUnauthorized, "email or password is wrong")
-	var user User
-	err := r.store.Read(ctx, func(tx Tx) (err error) {
-		user, err = tx.UserByEmail(strings.ToLower(email))
-		return err
-	})
-	unknown := errors.Is(err, ErrNotFound)
-	if err != nil && !unknown {
-		return User{}, "", time.Time{}, err
-	}
-	if len(password) > maxPassword {
-		return User{}, "", time.Time{}, wrong
-	}
-	if unknown {
-		if _, err := hashed(seal.HashPassword(password)); err != nil {
-			return User{}, "", time.Time{}, err
-		}
-		return User{}, "", time.Time{}, wrong
-	}
-	ok, err := hashed(seal.VerifyPassword(user.PasswordHash, password))
+	user, err := r.verify(ctx, email, password)
 	if err != nil {
 		return User{}, "", time.Time{}, err
 	}
-	if !ok {
-		return User{}, "", time.Time{}, wrong
-	}
 	token, login := newLogin(user, r.now())
-	err = r.write(ctx, func(tx Tx) error { return tx.PutLogin(login) })
-	return user, token, login.ExpiresAt, err
+	if err := r.write(ctx, func(tx Tx) error { return tx.PutLogin(login) }); err != nil {
+		return User{}, "", time.Time{}, err
+	}
+	return user, token, login.ExpiresAt, nil
+}
+
+// verify finds the user whose email and password these are.
+func (r *Registry) verify(ctx context.Context, email string, password []byte) (User, error) {
+	wrong := refuse(CodeUnauthorized, "email or password is wrong")
+	email, err := checkEmail(email)
+	if err != nil || len(password) > maxPassword { // nobody's: it could not be registered
+		return User{}, wrong
+	}
+	var user User
+	err = r.store.Read(ctx, func(tx Tx) (err error) {
+		user, err = tx.UserByEmail(email)
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		if _, err := hashed(seal.HashPassword(password)); err != nil {
+			return User{}, err
+		}
+		return User{}, wrong
+	}
+	if err != nil {
+		return User{}, err
+	}
+	ok, err := hashed(seal.VerifyPassword(user.PasswordHash, password))
+	if err != nil {
+		return User{}, err
+	}
+	if !ok {
+		return User{}, wrong
+	}
+	return user, nil
 }
 
 // Logout ends the login that the token is of. An unknown token is no error.

@@ -51,8 +51,11 @@ type Registry struct {
 
 // New returns a Registry. The error names the option that is missing.
 func New(o Options) (*Registry, error) {
-	if o.Store == nil {
+	switch {
+	case o.Store == nil:
 		return nil, errors.New("vault: Options.Store is required")
+	case o.Key == seal.Key{}:
+		return nil, errors.New("vault: Options.Key is required")
 	}
 	r := &Registry{
 		store: o.Store, key: o.Key, published: o.Published, proxyURL: o.ProxyURL,
@@ -103,12 +106,12 @@ func (r *Registry) Initialized(ctx context.Context) (bool, error) {
 	return exists, err
 }
 
-var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,62}[a-z0-9]$`)
+var namePattern = regexp.MustCompile(`^[a-z0-9-]{3,64}$`)
 
 // checkName holds a name of ours against its grammar.
 func checkName(noun, name string) error {
 	if !namePattern.MatchString(name) {
-		return badRequest("%s %q: a name has 3 to 64 characters of a-z, 0-9 and -, and - at neither end", noun, shorten(name))
+		return badRequest("%s %q: a name has 3 to 64 characters of a-z, 0-9 and -", noun, shorten(name))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -52,22 +53,17 @@ func (r *Registry) Sessions(ctx context.Context, c Caller, vaultName string) ([]
 	if err := allow(c, readVault); err != nil {
 		return nil, err
 	}
-	live := []Session{}
+	var live []Session
 	err := r.store.Read(ctx, func(tx Tx) error {
 		v, err := byName(tx, vaultName)
 		if err != nil {
 			return err
 		}
-		list, err := tx.ListSessions(v.ID)
-		now := r.now()
-		for _, s := range list {
-			if now.Before(s.ExpiresAt) {
-				live = append(live, s)
-			}
-		}
+		live, err = tx.ListSessions(v.ID)
 		return err
 	})
-	return live, err
+	now := r.now()
+	return slices.DeleteFunc(live, func(s Session) bool { return !now.Before(s.ExpiresAt) }), err
 }
 
 // RevokeSession ends a session. What it has open is cut before this returns.
@@ -88,5 +84,9 @@ func (r *Registry) RevokeOwnSession(ctx context.Context, c Caller) error {
 	if c.session == nil {
 		return badRequest("this is not a session's token")
 	}
-	return r.write(ctx, func(tx Tx) error { return tx.DeleteSession(c.session.ID) })
+	err := r.write(ctx, func(tx Tx) error { return tx.DeleteSession(c.session.ID) })
+	if errors.Is(err, ErrNotFound) {
+		return nil // ended by somebody else in between
+	}
+	return err
 }

@@ -29,11 +29,19 @@ func NewToken(prefix string) string {
 	var b [tokenBytes]byte
 	rand.Read(b[:]) // crypto/rand never fails
 	head := prefix + encode62(new(big.Int).SetBytes(b[:]), bodyChars)
-	return head + checksum(head)
+	sum := checksum(head)
+	return head + string(sum[:])
 }
 
-func checksum(s string) string {
-	return encode62(big.NewInt(int64(crc32.ChecksumIEEE([]byte(s)))), sumChars)
+// checksum is the CRC32 of s in base62.
+func checksum(s string) [sumChars]byte {
+	var out [sumChars]byte
+	n := crc32.ChecksumIEEE([]byte(s))
+	for i := len(out) - 1; i >= 0; i-- {
+		out[i] = base62[n%62]
+		n /= 62
+	}
+	return out
 }
 
 func encode62(n *big.Int, width int) string {
@@ -49,13 +57,26 @@ func encode62(n *big.Int, width int) string {
 // CheckToken reports whether a string has the form of a token, and which
 // prefix. It says nothing of whether the token is anybody's.
 func CheckToken(token string) (prefix string, ok bool) {
-	for _, prefix := range []string{PrefixSession, PrefixAgent, PrefixLogin} {
-		if strings.HasPrefix(token, prefix) && len(token) == len(prefix)+bodyChars+sumChars {
-			head := token[:len(token)-sumChars]
-			return prefix, checksum(head) == token[len(head):]
+	for _, prefix := range [...]string{PrefixSession, PrefixAgent, PrefixLogin} {
+		body, found := strings.CutPrefix(token, prefix)
+		if !found {
+			continue
 		}
+		if len(body) != bodyChars+sumChars || strings.IndexFunc(body, notBase62) >= 0 {
+			return "", false
+		}
+		head := token[:len(token)-sumChars]
+		sum := checksum(head)
+		if string(sum[:]) != token[len(head):] {
+			return "", false
+		}
+		return prefix, true
 	}
 	return "", false
+}
+
+func notBase62(c rune) bool {
+	return !('0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z')
 }
 
 // DigestToken is how a token is stored: its SHA-256. Tokens have 256 random

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"agentvault/policy"
@@ -104,14 +105,21 @@ func (r *Registry) change(ctx context.Context, c Caller, name string, f func(*Va
 // SetServices replaces all services of a vault and returns them as they are
 // stored.
 func (r *Registry) SetServices(ctx context.Context, c Caller, vaultName string, services []Service) ([]Service, error) {
+	if err := allow(c, changeVault); err != nil {
+		return nil, err
+	}
 	checked, err := r.checkServices(services)
 	if err != nil {
 		return nil, err
 	}
-	return checked, r.change(ctx, c, vaultName, func(v *Vault) error {
+	err = r.change(ctx, c, vaultName, func(v *Vault) error {
 		v.Services = checked
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return checked, nil
 }
 
 // checkServices returns the services in canonical form, or an error that names
@@ -120,7 +128,7 @@ func (r *Registry) checkServices(services []Service) ([]Service, error) {
 	if len(services) > maxServices {
 		return nil, badRequest("a vault has at most %d services", maxServices)
 	}
-	out := slices.Clone(services)
+	out := append([]Service{}, services...)
 	rules := make([]policy.Service, len(out))
 	names := make(map[string]bool, len(out))
 	for i := range out {
@@ -169,11 +177,14 @@ func (r *Registry) checkService(s *Service) error {
 
 func isText(s string, maxChars int) bool {
 	return utf8.ValidString(s) && utf8.RuneCountInString(s) <= maxChars &&
-		strings.IndexFunc(s, func(c rune) bool { return c < ' ' && c != '\n' && c != '\t' || c == 0x7f }) < 0
+		strings.IndexFunc(s, func(c rune) bool { return unicode.IsControl(c) && c != '\n' && c != '\t' }) < 0
 }
 
 // SetCredentials seals values and stores them, and returns their keys, sorted.
 func (r *Registry) SetCredentials(ctx context.Context, c Caller, vaultName string, values map[string]seal.Plaintext) ([]string, error) {
+	if err := allow(c, changeVault); err != nil {
+		return nil, err
+	}
 	if len(values) == 0 {
 		return nil, badRequest("credentials: none given")
 	}
@@ -181,7 +192,7 @@ func (r *Registry) SetCredentials(ctx context.Context, c Caller, vaultName strin
 		return nil, err
 	}
 	keys := slices.Sorted(maps.Keys(values))
-	return keys, r.change(ctx, c, vaultName, func(v *Vault) error {
+	err := r.change(ctx, c, vaultName, func(v *Vault) error {
 		for _, key := range keys {
 			if err := r.setCredential(v, key, values[key]); err != nil {
 				return err
@@ -189,6 +200,10 @@ func (r *Registry) SetCredentials(ctx context.Context, c Caller, vaultName strin
 		}
 		return nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return keys, nil
 }
 
 func checkValues(values map[string]seal.Plaintext) error {
@@ -307,7 +322,11 @@ func (r *Registry) Discover(ctx context.Context, c Caller, vaultName string) (Di
 // agentsVault is the vault that an agent's request is about.
 func agentsVault(tx Tx, c Caller, named string) (Vault, error) {
 	if c.session != nil {
-		return tx.VaultByID(c.session.VaultID)
+		v, err := tx.VaultByID(c.session.VaultID)
+		if errors.Is(err, ErrNotFound) { // deleted in between, and the session with it
+			err = errUnknownToken
+		}
+		return v, err
 	}
 	if named == "" {
 		return Vault{}, refuse(CodeVaultRequired, "an agent token must name its vault in the X-Vault header")
