@@ -139,7 +139,10 @@ func (p *Proxy) Shutdown(ctx context.Context) error {
 	for i, srv := range []*http.Server{p.outer, p.inner} {
 		drained.Go(func() {
 			if errs[i] = srv.Shutdown(ctx); errs[i] != nil {
-				_ = srv.Close() // what Shutdown reported already
+				// First the bare connections: closing TLS on top of one whose
+				// peer does not read takes five seconds, one after the other.
+				p.tunnels.end()
+				_ = srv.Close() // Shutdown's error says enough
 			}
 		})
 	}
