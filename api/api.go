@@ -10,11 +10,13 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"runtime/debug"
 	"strings"
 
 	"github.com/maypok86/otter/v2"
@@ -128,8 +130,21 @@ func (s *server) guard(next http.Handler) http.Handler {
 			s.writeError(w, r, &vault.Error{Code: vault.CodeForbidden, Message: "the Host header names another server; if this one is reached by that name, set base_url"})
 			return
 		}
+		defer s.contain(w, r)
 		protected.ServeHTTP(w, r)
 	})
+}
+
+// contain turns a panic into a failure of this one request. The stack goes to
+// the log, the panic's value nowhere: it may hold what was sent.
+func (s *server) contain(w http.ResponseWriter, r *http.Request) {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(p) // net/http's own way to break a connection off
+	default:
+		s.writeError(w, r, fmt.Errorf("panic of type %T\n%s", p, debug.Stack()))
+	}
 }
 
 // ownHost reports whether a Host header means this server: an address, a

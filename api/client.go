@@ -54,7 +54,7 @@ func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, e
 	}
 	address := strings.TrimSuffix(c.Address, "/")
 	req, err := http.NewRequestWithContext(ctx, method, address+path, body)
-	if err != nil {
+	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
 		return nil, fmt.Errorf("%q is not the address of a server; it looks like http://127.0.0.1:14321", c.Address)
 	}
 	if in != nil {
@@ -69,6 +69,9 @@ func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, e
 	}
 	resp, err := client.Do(req)
 	if err != nil {
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return nil, fmt.Errorf("the server at %s did not answer in time", address)
+		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -137,6 +140,43 @@ func (c *Client) CreateVault(ctx context.Context, name string) (VaultInfo, error
 	return send[VaultInfo](ctx, c, "POST", "/v1/vaults", NameRequest{name})
 }
 
+// Vault returns a vault.
+func (c *Client) Vault(ctx context.Context, name string) (VaultInfo, error) {
+	return send[VaultInfo](ctx, c, "GET", "/v1/vaults/"+url.PathEscape(name), nil)
+}
+
+// DeleteVault removes a vault with all that is in it.
+func (c *Client) DeleteVault(ctx context.Context, name string) error {
+	_, err := c.do(ctx, "DELETE", "/v1/vaults/"+url.PathEscape(name), nil)
+	return err
+}
+
+// SetServices replaces all services of a vault.
+func (c *Client) SetServices(ctx context.Context, vaultName string, l ServiceList) (ServiceList, error) {
+	return send[ServiceList](ctx, c, "PUT", "/v1/vaults/"+url.PathEscape(vaultName)+"/services", l)
+}
+
+// Services lists the services of a vault.
+func (c *Client) Services(ctx context.Context, vaultName string) (ServiceList, error) {
+	return send[ServiceList](ctx, c, "GET", "/v1/vaults/"+url.PathEscape(vaultName)+"/services", nil)
+}
+
+// SetCredentials stores values; other credentials stay.
+func (c *Client) SetCredentials(ctx context.Context, r SetCredentialsRequest) (SetCredentialsResponse, error) {
+	return send[SetCredentialsResponse](ctx, c, "POST", "/v1/credentials", r)
+}
+
+// Credentials lists a vault's credentials, without values.
+func (c *Client) Credentials(ctx context.Context, vaultName string) (CredentialList, error) {
+	return send[CredentialList](ctx, c, "GET", "/v1/credentials?vault="+url.QueryEscape(vaultName), nil)
+}
+
+// DeleteCredential removes a credential.
+func (c *Client) DeleteCredential(ctx context.Context, vaultName, key string) error {
+	_, err := c.do(ctx, "DELETE", "/v1/credentials/"+url.PathEscape(key)+"?vault="+url.QueryEscape(vaultName), nil)
+	return err
+}
+
 // Apply makes vaults be as declared.
 func (c *Client) Apply(ctx context.Context, r ApplyRequest) (ApplyResponse, error) {
 	return send[ApplyResponse](ctx, c, "POST", "/v1/apply", r)
@@ -145,6 +185,11 @@ func (c *Client) Apply(ctx context.Context, r ApplyRequest) (ApplyResponse, erro
 // MintSession makes a session.
 func (c *Client) MintSession(ctx context.Context, r SessionRequest) (SessionResponse, error) {
 	return send[SessionResponse](ctx, c, "POST", "/v1/sessions", r)
+}
+
+// Sessions lists a vault's sessions that have not ended.
+func (c *Client) Sessions(ctx context.Context, vaultName string) (SessionList, error) {
+	return send[SessionList](ctx, c, "GET", "/v1/sessions?vault="+url.QueryEscape(vaultName), nil)
 }
 
 // RevokeSession ends a session.
@@ -156,6 +201,27 @@ func (c *Client) RevokeSession(ctx context.Context, id string) error {
 // RevokeSelf ends the session that the client's token is of.
 func (c *Client) RevokeSelf(ctx context.Context) error {
 	_, err := c.do(ctx, "DELETE", "/v1/sessions/self", nil)
+	return err
+}
+
+// CreateAgent makes an agent with a token of its own.
+func (c *Client) CreateAgent(ctx context.Context, r AgentRequest) (AgentResponse, error) {
+	return send[AgentResponse](ctx, c, "POST", "/v1/agents", r)
+}
+
+// Agents lists the agents.
+func (c *Client) Agents(ctx context.Context) (AgentList, error) {
+	return send[AgentList](ctx, c, "GET", "/v1/agents", nil)
+}
+
+// RotateAgent gives an agent a new token. The old one no longer works.
+func (c *Client) RotateAgent(ctx context.Context, name string) (AgentResponse, error) {
+	return send[AgentResponse](ctx, c, "POST", "/v1/agents/"+url.PathEscape(name)+"/rotate", nil)
+}
+
+// DeleteAgent removes an agent.
+func (c *Client) DeleteAgent(ctx context.Context, name string) error {
+	_, err := c.do(ctx, "DELETE", "/v1/agents/"+url.PathEscape(name), nil)
 	return err
 }
 

@@ -10,6 +10,8 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"agentvault/vault"
 )
@@ -19,6 +21,9 @@ const (
 	maxBody      = 1 << 20
 	maxApplyBody = 16 << 20
 )
+
+// bodyTime is how long a body may take to arrive.
+const bodyTime = 30 * time.Second
 
 // ErrorHeader marks every answer that the vault itself refuses with.
 const ErrorHeader = "X-Agent-Vault-Proxy-Error"
@@ -54,18 +59,7 @@ func signedIn[In, Out any](s *server, f func(context.Context, call[In]) (Out, er
 func wrap[In, Out any](s *server, f func(context.Context, call[In]) (Out, error), auth bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := call[In]{r: r, token: bearer(r.Header)}
-		err := s.read(w, r, &c.in)
-		if auth {
-			var authErr error
-			if c.caller, authErr = s.authenticate(r.Context(), c.token); authErr != nil {
-				err = authErr
-			}
-		}
-		if err != nil {
-			s.writeError(w, r, err)
-			return
-		}
-		out, err := f(r.Context(), c)
+		out, err := carryOut(s, w, c, f, auth)
 		if err != nil {
 			s.writeError(w, r, err)
 			return
@@ -76,6 +70,20 @@ func wrap[In, Out any](s *server, f func(context.Context, call[In]) (Out, error)
 		}
 		writeJSON(w, status, out)
 	})
+}
+
+// carryOut authenticates, reads and carries out, in this order: without a token
+// nobody makes the server read a body.
+func carryOut[In, Out any](s *server, w http.ResponseWriter, c call[In], f func(context.Context, call[In]) (Out, error), auth bool) (out Out, err error) {
+	if auth {
+		if c.caller, err = s.authenticate(c.r.Context(), c.token); err != nil {
+			return out, err
+		}
+	}
+	if err := s.read(w, c.r, &c.in); err != nil {
+		return out, err
+	}
+	return f(c.r.Context(), c)
 }
 
 func (s *server) authenticate(ctx context.Context, token string) (vault.Caller, error) {
@@ -102,30 +110,51 @@ func (s *server) read(w http.ResponseWriter, r *http.Request, in any) error {
 	if _, ok := in.(*none); ok {
 		return nil
 	}
-	limit := int64(maxBody)
-	if r.URL.Path == "/v1/apply" {
-		limit = maxApplyBody
-	}
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+	// A page can have a browser send other types unasked, but no Authorization
+	// header (Fetch §2.2.2); with one, the type that curl -d sends will do.
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if (err != nil || kind != "application/json") && r.Header.Get("Authorization") == "" {
 		return &vault.Error{Code: vault.CodeBadRequest, Message: "the body must be JSON, with Content-Type: application/json"}
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var long *http.MaxBytesError
-	switch {
-	case errors.As(err, &long):
-		return &vault.Error{Code: codeTooLarge, Message: "the body is too long"}
-	case err != nil:
-		return &vault.Error{Code: vault.CodeBadRequest, Message: "the body ended early", Err: err}
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	if !utf8.Valid(body) { // encoding/json would put U+FFFD in a value's place
+		return &vault.Error{Code: vault.CodeBadRequest, Message: "the body is not UTF-8"}
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(in); err != nil {
 		return &vault.Error{Code: vault.CodeBadRequest, Message: describeJSON(err)}
 	}
-	if d.More() {
+	// Not d.More, which takes a stray } or ] for the end.
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return &vault.Error{Code: vault.CodeBadRequest, Message: "the body holds more than one JSON value"}
 	}
 	return nil
+}
+
+// readBody reads the whole body, within bounds of length and time.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	limit := int64(maxBody)
+	if r.URL.Path == "/v1/apply" {
+		limit = maxApplyBody
+	}
+	// The deadline ends with the body: net/http goes on reading behind it to
+	// notice a client that goes away. Writers without deadlines are tests'.
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(bodyTime))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	_ = conn.SetReadDeadline(time.Time{})
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		return nil, &vault.Error{Code: codeTooLarge, Message: "the body is too long"}
+	case err != nil:
+		return nil, &vault.Error{Code: vault.CodeBadRequest, Message: "the body ended early", Err: err}
+	}
+	return body, nil
 }
 
 // describeJSON says in our words what encoding/json found. Values are not
@@ -134,6 +163,8 @@ func describeJSON(err error) string {
 	var wrong *json.UnmarshalTypeError
 	var syntax *json.SyntaxError
 	switch {
+	case errors.As(err, &wrong) && wrong.Field == "":
+		return "the body must be an object, not a JSON " + wrong.Value
 	case errors.As(err, &wrong):
 		return "the field " + wrong.Field + " does not take a " + wrong.Value
 	case errors.As(err, &syntax), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
