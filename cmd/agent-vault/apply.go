@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,8 +18,9 @@ import (
 	"agentvault/vault"
 )
 
-func applyCommand(io stdio) *cobra.Command {
+func applyCommand(std stdio) *cobra.Command {
 	var file string
+	var o output
 	c := &cobra.Command{
 		Use:   "apply",
 		Short: "Declare vaults, services and credentials",
@@ -36,23 +39,21 @@ changes nothing.`,
 			if file == "" {
 				return &usageError{errors.New("-f is missing: it names the file, or - for standard input")}
 			}
-			request, err := readDeclaration(file, io.in)
+			request, err := readDeclaration(file, std.in)
 			if err != nil {
 				return err
 			}
-			client, err := signedIn(c)
-			if err != nil {
-				return err
-			}
-			answer, err := client.Apply(c.Context(), request)
-			if err != nil {
-				return err
-			}
-			return printed(c, answer, func() { printChanges(c.OutOrStdout(), answer.Changes) })
+			return signedIn(c, func(client *api.Client) error {
+				answer, err := client.Apply(c.Context(), request)
+				if err != nil {
+					return err
+				}
+				return o.print(c.OutOrStdout(), answer, func(w io.Writer) { printChanges(w, answer.Changes) })
+			})
 		},
 	}
 	c.Flags().StringVarP(&file, "file", "f", "", "declaration (YAML or JSON); - for standard input")
-	outputFlag(c)
+	o.add(c)
 	return c
 }
 
@@ -131,15 +132,20 @@ func readDeclaration(file string, stdin io.Reader) (api.ApplyRequest, error) {
 }
 
 func readBounded(file string, stdin io.Reader) ([]byte, error) {
-	if file == "-" {
-		return io.ReadAll(io.LimitReader(stdin, maxDeclaration))
+	in := stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, err
+	raw, err := io.ReadAll(io.LimitReader(in, maxDeclaration+1))
+	if err == nil && len(raw) > maxDeclaration { // what was cut off might read as a whole
+		err = fmt.Errorf("%s: it is longer than %d MiB", file, maxDeclaration>>20)
 	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxDeclaration))
+	return raw, err
 }
 
 // parseDeclaration reads YAML, of which JSON is a part, by way of JSON, so
@@ -160,6 +166,9 @@ func parseDeclaration(raw []byte) (declaration, error) {
 	if err != nil {
 		return declaration{}, errors.New("its keys must be text")
 	}
+	if err := checkFields(document); err != nil {
+		return declaration{}, err
+	}
 	var d declaration
 	j := json.NewDecoder(bytes.NewReader(asJSON))
 	j.DisallowUnknownFields()
@@ -170,6 +179,35 @@ func parseDeclaration(raw []byte) (declaration, error) {
 		return declaration{}, errors.New("it declares no vaults; the first line of one is \"vaults:\", and a list follows")
 	}
 	return d, nil
+}
+
+// checkFields names the place of a field that there is not. What stands in a
+// service is the service's own affair.
+func checkFields(document any) error {
+	top, ok := document.(map[string]any)
+	if !ok && document != nil {
+		return errors.New("it must be a map; the first line of one is \"vaults:\"")
+	}
+	if err := onlyFields(top, "", "vaults"); err != nil {
+		return err
+	}
+	vaults, _ := top["vaults"].([]any) // another type is refused with the rest
+	for i, v := range vaults {
+		fields, _ := v.(map[string]any)
+		if err := onlyFields(fields, fmt.Sprintf("vaults[%d].", i), "name", "unmatched_hosts", "services", "credentials"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func onlyFields(m map[string]any, where string, known ...string) error {
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		if !slices.Contains(known, name) {
+			return fmt.Errorf("there is no field %s%s", where, name)
+		}
+	}
+	return nil
 }
 
 func declarationError(err error) error {

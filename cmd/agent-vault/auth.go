@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -41,6 +44,9 @@ func credentialsCommand(io stdio, use, short string, call func(context.Context, 
 			if err != nil {
 				return err
 			}
+			if err := ownedAsNeeded(c.Context(), client, use == "register"); err != nil {
+				return err
+			}
 			password, err := personsPassword(io, fromStdin, use == "register")
 			if err != nil {
 				return err
@@ -55,13 +61,27 @@ func credentialsCommand(io stdio, use, short string, call func(context.Context, 
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(c.OutOrStdout(), "signed in to %s as %s (%s)\n", client.Address, r.User.Email, r.User.Role)
-			return nil
+			_, err = fmt.Fprintf(c.OutOrStdout(), "signed in to %s as %s (%s)\n", client.Address, r.User.Email, r.User.Role)
+			return err
 		},
 	}
 	c.Flags().StringVar(&email, "email", "", "your email address")
 	c.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
 	return c
+}
+
+// ownedAsNeeded asks the server before a person types a password in vain.
+func ownedAsNeeded(ctx context.Context, client *api.Client, registering bool) error {
+	s, err := client.Status(ctx)
+	switch {
+	case err != nil:
+		return err
+	case registering && s.Initialized:
+		return fmt.Errorf("%s has an owner already; run: agent-vault auth login", client.Address)
+	case !registering && s.NeedsFirstUser:
+		return fmt.Errorf("%s has no owner yet; run: agent-vault auth register --email you@example.com", client.Address)
+	}
+	return nil
 }
 
 func personsPassword(io stdio, fromStdin, isNew bool) ([]byte, error) {
@@ -86,35 +106,46 @@ func logoutCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "logout", Short: "Sign out", Example: "  agent-vault auth logout", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := signedIn(c)
+			address, err := addressOf(c)
 			if err != nil {
 				return err
+			}
+			logins, err := readLogins()
+			if err != nil {
+				return err
+			}
+			client := &api.Client{Address: address, Token: cmp.Or(os.Getenv(loginTokenVariable), logins[address].Token)}
+			if client.Token == "" {
+				return fmt.Errorf("you are not signed in to %s", address)
 			}
 			err = client.Logout(c.Context())
 			var refused *api.ClientError
 			if err != nil && !errors.As(err, &refused) { // a login that the server does not know is out already
 				return err
 			}
-			return changeLogins(func(m map[string]savedLogin) { delete(m, client.Address) })
+			if err := changeLogins(func(m map[string]savedLogin) { delete(m, address) }); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(c.OutOrStdout(), "signed out of %s\n", address)
+			return err
 		},
 	}
 }
 
 func statusCommand() *cobra.Command {
+	var o output
 	c := &cobra.Command{
 		Use: "status", Short: "Show who is signed in where", Example: "  agent-vault auth status -o json", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			client, err := signedIn(c)
-			if err != nil {
-				return err
-			}
-			me, err := client.Me(c.Context())
-			if err != nil {
-				return err
-			}
-			return printed(c, me, func() { fmt.Fprintf(c.OutOrStdout(), "%s at %s (%s)\n", me.Email, client.Address, me.Role) })
+			return signedIn(c, func(client *api.Client) error {
+				me, err := client.Me(c.Context())
+				if err != nil {
+					return err
+				}
+				return o.print(c.OutOrStdout(), me, func(w io.Writer) { fmt.Fprintf(w, "%s at %s (%s)\n", me.Email, client.Address, me.Role) })
+			})
 		},
 	}
-	outputFlag(c)
+	o.add(c)
 	return c
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"runtime"
 	"runtime/debug"
 
@@ -66,13 +67,14 @@ func currentVersion() versionInfo {
 }
 
 func versionCommand(stdio) *cobra.Command {
+	var o output
 	c := &cobra.Command{
 		Use: "version", Short: "Show what this binary is", Example: "  agent-vault version -o json", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			v := currentVersion()
-			return printed(c, v, func() { fmt.Fprintf(c.OutOrStdout(), "agent-vault %s (%s, %s)\n", v.Version, v.Go, v.Platform) })
+			return o.print(c.OutOrStdout(), v, func(w io.Writer) { fmt.Fprintf(w, "agent-vault %s (%s, %s)\n", v.Version, v.Go, v.Platform) })
 		},
 	}
-	outputFlag(c)
+	o.add(c)
 	return c
 }

@@ -1,12 +1,18 @@
 package main
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,16 +27,19 @@ const (
 	defaultAddress     = "http://127.0.0.1:14321"
 )
 
-// addressOf finds the server: --address, AGENT_VAULT_ADDR, the default.
+// addressOf finds the server: --address, AGENT_VAULT_ADDR, the default. The
+// answer has one spelling, since logins are kept by it.
 func addressOf(c *cobra.Command) (string, error) {
-	a, err := c.Flags().GetString("address")
-	if err != nil || a != "" {
-		return a, err
+	flag, err := c.Flags().GetString("address")
+	if err != nil {
+		return "", err
 	}
-	if a := os.Getenv(addressVariable); a != "" {
-		return a, nil
+	a := strings.TrimRight(cmp.Or(flag, os.Getenv(addressVariable), defaultAddress), "/")
+	u, err := url.Parse(a)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return "", &usageError{fmt.Errorf("%q is not the address of a server; it looks like %s", a, defaultAddress)}
 	}
-	return defaultAddress, nil
+	return a, nil
 }
 
 // anonymous returns a client without a token.
@@ -39,25 +48,40 @@ func anonymous(c *cobra.Command) (*api.Client, error) {
 	return &api.Client{Address: a}, err
 }
 
-// signedIn returns a client with the person's login.
-func signedIn(c *cobra.Command) (*api.Client, error) {
+// signedIn calls f with a client that has the person's login, and says what to
+// do when there is none or the server does not know it any more.
+func signedIn(c *cobra.Command, f func(*api.Client) error) error {
 	client, err := anonymous(c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if client.Token = os.Getenv(loginTokenVariable); client.Token != "" {
-		return client, nil
+	if token := os.Getenv(loginTokenVariable); token != "" {
+		client.Token = token
+		return explain(f(client), "%s is no login of %s, or one that has ended", loginTokenVariable, client.Address)
 	}
 	logins, err := readLogins()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	l, ok := logins[client.Address]
-	if !ok || time.Now().After(l.ExpiresAt) {
-		return nil, fmt.Errorf("you are not signed in to %s; run: agent-vault auth login", client.Address)
+	if !ok {
+		return fmt.Errorf("you are not signed in to %s; run: agent-vault auth login --email you@example.com", client.Address)
+	}
+	ended := fmt.Sprintf("your login to %s has ended; run: agent-vault auth login --email %s", client.Address, l.Email)
+	if time.Now().After(l.ExpiresAt) {
+		return errors.New(ended)
 	}
 	client.Token = l.Token
-	return client, nil
+	return explain(f(client), "%s", ended)
+}
+
+// explain puts words of ours in the place of the server's about a token.
+func explain(err error, format string, args ...any) error {
+	var refused *api.ClientError
+	if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
+		return fmt.Errorf(format, args...)
+	}
+	return err
 }
 
 // A savedLogin is what stays of a sign-in, in a file that only its owner reads.
@@ -82,14 +106,12 @@ func readLogins() (map[string]savedLogin, error) {
 		return nil, err
 	}
 	logins := make(map[string]savedLogin)
-	info, err := os.Lstat(path)
+	err = errors.Join(checkPrivate(filepath.Dir(path), "700"), checkPrivate(path, "600"))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return logins, nil
 	case err != nil:
 		return nil, err
-	case !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("%s holds logins and can be read by others (mode %04o); run: chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -99,6 +121,21 @@ func readLogins() (map[string]savedLogin, error) {
 		return nil, fmt.Errorf("%s is damaged; remove it and sign in again", path)
 	}
 	return logins, nil
+}
+
+// checkPrivate refuses what others can read or change. Logins are worth as much
+// as passwords.
+func checkPrivate(path, mode string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return err
+	case !info.IsDir() && !info.Mode().IsRegular():
+		return fmt.Errorf("%s keeps logins and is neither a file nor a folder; remove it and sign in again", path)
+	case info.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("%s keeps logins and is open to others (mode %04o); run: chmod %s %s", path, info.Mode().Perm(), mode, path)
+	}
+	return nil
 }
 
 // changeLogins writes the file anew, whole or not at all.
@@ -131,23 +168,38 @@ func changeLogins(change func(map[string]savedLogin)) error {
 	return os.Rename(tmp.Name(), path)
 }
 
-// outputFlag adds -o text|json.
-func outputFlag(c *cobra.Command) { c.Flags().StringP("output", "o", "text", "text or json") }
+// An output is the form in which a command prints what it has to say. A wrong
+// one is refused before the command has done anything.
+type output string
 
-// printed writes v as JSON when that was asked for, else lets text write.
-func printed(c *cobra.Command, v any, text func()) error {
-	format, err := c.Flags().GetString("output")
-	if err != nil {
-		return err
+func (o *output) String() string { return string(*o) }
+func (o *output) Type() string   { return "format" }
+func (o *output) Set(s string) error {
+	if s != "text" && s != "json" {
+		return errors.New("it is text or json")
 	}
-	switch format {
-	case "text":
-		text()
-		return nil
-	case "json":
-		e := json.NewEncoder(c.OutOrStdout())
+	*o = output(s)
+	return nil
+}
+
+// add gives the command -o text|json.
+func (o *output) add(c *cobra.Command) {
+	*o = "text"
+	c.Flags().VarP(o, "output", "o", "text or json")
+}
+
+// print writes v as JSON when that was asked for, else as text does.
+func (o *output) print(w io.Writer, v any, text func(io.Writer)) error {
+	var b bytes.Buffer
+	if *o == "json" {
+		e := json.NewEncoder(&b)
 		e.SetIndent("", "  ")
-		return e.Encode(v)
+		if err := e.Encode(v); err != nil {
+			return err
+		}
+	} else {
+		text(&b)
 	}
-	return &usageError{fmt.Errorf("--output is text or json, not %q", format)}
+	_, err := w.Write(b.Bytes())
+	return err
 }

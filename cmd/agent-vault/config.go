@@ -2,24 +2,16 @@ package main
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"maps"
 	"net/netip"
-	"net/url"
-	"os"
-	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 
 	"agentvault/broker"
-	"agentvault/policy"
 )
 
 // A config is the server's configuration, checked. Keys are documented in
@@ -65,12 +57,6 @@ var keys = []key{
 	{"log.format", "text", "log-format", "text or json"},
 }
 
-// otherVariables begin with AGENT_VAULT_ as well and are not the server's.
-var otherVariables = []string{
-	"AGENT_VAULT_ADDR", "AGENT_VAULT_SESSION_TOKEN", "AGENT_VAULT_TOKEN", "AGENT_VAULT_VAULT",
-	masterPasswordVariable, loginTokenVariable,
-}
-
 // delimiter parts keys inside viper. The usual "." stands in the names of
 // upstream.hosts.
 const delimiter = "::"
@@ -91,7 +77,7 @@ func addConfigFlags(f *pflag.FlagSet) {
 
 // loadConfig reads defaults, file, environment and flags, each over the one
 // before. Every error is one line that names the key.
-func loadConfig(f *pflag.FlagSet) (*config, error) {
+func loadConfig(f *pflag.FlagSet, environ []string) (*config, error) {
 	v := viper.NewWithOptions(viper.KeyDelimiter(delimiter))
 	for _, k := range keys {
 		v.SetDefault(inner(k.name), k.def)
@@ -103,7 +89,7 @@ func loadConfig(f *pflag.FlagSet) (*config, error) {
 			return nil, err
 		}
 	}
-	if err := readEnvironment(v); err != nil {
+	if err := readEnvironment(v, environ); err != nil {
 		return nil, err
 	}
 	for _, k := range keys {
@@ -115,116 +101,6 @@ func loadConfig(f *pflag.FlagSet) (*config, error) {
 }
 
 func inner(name string) string { return strings.ReplaceAll(name, ".", delimiter) }
-
-func readConfigFile(v *viper.Viper, path string) error {
-	v.SetConfigFile(path)
-	if err := v.ReadInConfig(); err != nil {
-		var missing *fs.PathError
-		if errors.As(err, &missing) {
-			return fmt.Errorf("configuration %s: %w", path, missing.Err)
-		}
-		return fmt.Errorf("configuration %s: %s", path, strings.Join(strings.Fields(err.Error()), " "))
-	}
-	known := make(map[string]any, len(keys))
-	for _, k := range keys {
-		known[k.name] = k.def
-	}
-	for _, name := range slices.Sorted(slices.Values(v.AllKeys())) {
-		name = strings.ReplaceAll(name, delimiter, ".")
-		if _, ok := known[name]; ok || strings.HasPrefix(name, "upstream.hosts.") {
-			continue
-		}
-		return unknownKey(path, name)
-	}
-	return nil
-}
-
-func unknownKey(where, name string) error {
-	message := fmt.Sprintf("configuration %s: unknown key %s", where, name)
-	best, distance := "", 4
-	for _, k := range keys {
-		if d := editDistance(name, k.name); d < distance {
-			best, distance = k.name, d
-		}
-	}
-	if best != "" {
-		message += "; did you mean " + best + "?"
-	}
-	return errors.New(message)
-}
-
-// editDistance is Levenshtein's.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}
-
-// readEnvironment takes AGENT_VAULT_LISTEN_API for listen.api and so on. Lists
-// are parted by commas; maps are name=value, parted by commas.
-func readEnvironment(v *viper.Viper) error {
-	byVariable := make(map[string]key, len(keys))
-	for _, k := range keys {
-		byVariable["AGENT_VAULT_"+strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))] = k
-	}
-	for _, entry := range os.Environ() {
-		variable, value, _ := strings.Cut(entry, "=")
-		k, ok := byVariable[variable]
-		if !ok {
-			if err := checkVariable(variable, byVariable); err != nil {
-				return err
-			}
-		}
-		if !ok || value == "" {
-			continue
-		}
-		switch k.def.(type) {
-		case []string:
-			v.Set(inner(k.name), strings.Split(value, ","))
-		case map[string]string:
-			m := make(map[string]string)
-			for part := range strings.SplitSeq(value, ",") {
-				name, to, ok := strings.Cut(part, "=")
-				if !ok {
-					return fmt.Errorf("configuration %s: %s: %q is not name=address", variable, k.name, part)
-				}
-				m[strings.TrimSpace(name)] = strings.TrimSpace(to)
-			}
-			v.Set(inner(k.name), m)
-		default:
-			v.Set(inner(k.name), value)
-		}
-	}
-	return nil
-}
-
-// checkVariable refuses a variable that looks like a mistyped one of ours. What
-// is far from all of them belongs to somebody else's script.
-func checkVariable(variable string, known map[string]key) error {
-	if !strings.HasPrefix(variable, "AGENT_VAULT_") || slices.Contains(otherVariables, variable) {
-		return nil
-	}
-	for _, name := range slices.Sorted(maps.Keys(known)) {
-		if editDistance(variable, name) <= 2 {
-			return fmt.Errorf("configuration: unknown variable %s; did you mean %s?", variable, name)
-		}
-	}
-	return nil
-}
 
 // checkConfig turns values into a config.
 func checkConfig(r reader) (*config, error) {
@@ -251,204 +127,22 @@ func checkConfig(r reader) (*config, error) {
 	}
 	for _, s := range steps {
 		if err := s.set(s.key); err != nil {
-			return nil, fmt.Errorf("configuration: %s: %w", s.key, err)
+			return nil, fmt.Errorf("configuration: %s: %s", s.key, oneLine(err.Error()))
 		}
 	}
-	if !c.TrustedNetwork {
-		for name, addr := range map[string]string{"listen.api": c.ListenAPI, "listen.proxy": c.ListenProxy} {
-			if ap, err := netip.ParseAddrPort(addr); err == nil && !ap.Addr().IsLoopback() {
-				return nil, fmt.Errorf("configuration: %s: %s is not a loopback address, and tokens would cross the network in clear text; set trusted_network: true if nobody else is on it", name, addr)
-			}
+	return c, c.checkListeners()
+}
+
+// checkListeners holds the two addresses against each other and against
+// trusted_network.
+func (c *config) checkListeners() error {
+	for _, l := range []struct{ name, addr string }{{"listen.api", c.ListenAPI}, {"listen.proxy", c.ListenProxy}} {
+		if ap, err := netip.ParseAddrPort(l.addr); err == nil && !ap.Addr().IsLoopback() && !c.TrustedNetwork {
+			return fmt.Errorf("configuration: %s: %s is not a loopback address, and tokens would cross the network in clear text; set trusted_network: true if nobody else is on it", l.name, l.addr)
 		}
 	}
-	return c, nil
-}
-
-// A reader reads values strictly: a number is not a string, a string not a
-// list. Only text from flags and the environment is converted.
-type reader struct{ v *viper.Viper }
-
-func (r reader) string(name string) (string, error) {
-	switch v := r.v.Get(inner(name)).(type) {
-	case nil:
-		return "", nil
-	case string:
-		return v, nil
-	default:
-		return "", fmt.Errorf("it must be text, not %v", v)
+	if c.ListenProxy == c.ListenAPI && !strings.HasSuffix(c.ListenAPI, ":0") {
+		return fmt.Errorf("configuration: listen.proxy: %s is listen.api already; each needs a port of its own", c.ListenProxy)
 	}
-}
-
-func (r reader) bool(name string) (bool, error) {
-	switch v := r.v.Get(inner(name)).(type) {
-	case bool:
-		return v, nil
-	case string:
-		switch v {
-		case "true":
-			return true, nil
-		case "false":
-			return false, nil
-		}
-	}
-	return false, fmt.Errorf("it must be true or false, not %v", r.v.Get(inner(name)))
-}
-
-const maxCount = 1_000_000
-
-func (r reader) count(name string) (int, error) {
-	n := -1
-	switch v := r.v.Get(inner(name)).(type) {
-	case int:
-		n = v
-	case int64:
-		n = int(v)
-	case float64: // JSON
-		if v == float64(int(v)) {
-			n = int(v)
-		}
-	case string:
-		if _, err := fmt.Sscanf(v, "%d", &n); err != nil || fmt.Sprint(n) != v {
-			n = -1
-		}
-	}
-	if n < 0 || n > maxCount {
-		return 0, fmt.Errorf("it must be a whole number from 0 to %d, not %v", maxCount, r.v.Get(inner(name)))
-	}
-	return n, nil
-}
-
-func (r reader) oneOf(name string, allowed ...string) (string, error) {
-	s, err := r.string(name)
-	if err == nil && !slices.Contains(allowed, s) {
-		err = fmt.Errorf("it must be %s, not %q", strings.Join(allowed, " or "), s)
-	}
-	return s, err
-}
-
-func (r reader) level(name string) (slog.Level, error) {
-	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
-	s, err := r.oneOf(name, "debug", "info", "warn", "error")
-	return levels[s], err
-}
-
-func (r reader) listener(name string) (string, error) {
-	s, err := r.string(name)
-	if err != nil {
-		return "", err
-	}
-	ap, err := netip.ParseAddrPort(strings.Replace(s, "localhost:", "127.0.0.1:", 1))
-	if err != nil {
-		return "", fmt.Errorf("it must be address:port, as in 127.0.0.1:14321, not %q", s)
-	}
-	return ap.String(), nil
-}
-
-func (r reader) url(name string) (string, error) {
-	s, err := r.string(name)
-	if err != nil || s == "" {
-		return "", err
-	}
-	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", fmt.Errorf("it must be a URL such as https://vault.example.com, not %q", s)
-	}
-	return strings.TrimSuffix(s, "/"), nil
-}
-
-func (r reader) dataDir(name string) (string, error) {
-	s, err := r.string(name)
-	if err != nil {
-		return "", err
-	}
-	if s == "" {
-		base := os.Getenv("XDG_DATA_HOME")
-		if base == "" {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				return "", errors.New("there is no home folder; set it to a folder of its own")
-			}
-			base = filepath.Join(home, ".local", "share")
-		}
-		s = filepath.Join(base, "agent-vault")
-	}
-	return filepath.Abs(s)
-}
-
-func (r reader) roots(name string) (*x509.CertPool, error) {
-	path, err := r.string(name)
-	if err != nil || path == "" {
-		return nil, err
-	}
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool() // a machine without roots of its own
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", path)
-	}
-	return pool, nil
-}
-
-// hosts must read the map as a whole: names hold dots.
-func (r reader) hosts(name string) (map[string]broker.HostAddress, error) {
-	spelled := make(map[string]string)
-	switch m := r.v.Get(inner(name)).(type) {
-	case nil:
-	case map[string]string:
-		spelled = m
-	case map[string]any:
-		for host, v := range m {
-			to, ok := v.(string)
-			if !ok {
-				return nil, fmt.Errorf("%s: the address must be text, not %v", host, v)
-			}
-			spelled[host] = to
-		}
-	default:
-		return nil, fmt.Errorf("it must be a map of names to addresses, not %v", m)
-	}
-	hosts := make(map[string]broker.HostAddress, len(spelled))
-	for _, host := range slices.Sorted(maps.Keys(spelled)) {
-		t, err := policy.ParseTarget("https", host)
-		if err != nil || t.Port != 443 {
-			return nil, fmt.Errorf("%q is not a host name", host)
-		}
-		if hosts[t.Host], err = broker.ParseHostAddress(spelled[host]); err != nil {
-			return nil, fmt.Errorf("%s: %w", host, err)
-		}
-	}
-	return hosts, nil
-}
-
-func (r reader) prefixes(name string) ([]netip.Prefix, error) {
-	var spelled []string
-	switch l := r.v.Get(inner(name)).(type) {
-	case nil:
-	case []string:
-		spelled = l
-	case []any:
-		for _, v := range l {
-			s, ok := v.(string)
-			if !ok {
-				return nil, fmt.Errorf("a network must be text, not %v", v)
-			}
-			spelled = append(spelled, s)
-		}
-	default:
-		return nil, fmt.Errorf("it must be a list of networks, not %v", l)
-	}
-	prefixes := make([]netip.Prefix, 0, len(spelled))
-	for _, s := range spelled {
-		p, err := netip.ParsePrefix(strings.TrimSpace(s))
-		if err != nil {
-			return nil, fmt.Errorf("%q is not a network such as 10.0.0.0/8", s)
-		}
-		prefixes = append(prefixes, p.Masked())
-	}
-	return prefixes, nil
+	return nil
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -22,7 +24,7 @@ func load(t *testing.T, args ...string) (*config, error) {
 	if err := f.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	return loadConfig(f)
+	return loadConfig(f, os.Environ())
 }
 
 // The sample holds every key, each with its default.
@@ -112,12 +114,86 @@ func TestEnvironmentAndFlags(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	t.Setenv("AGENT_VAULT_LIMITS_SESSION_RATE", "")
-	t.Setenv("AGENT_VAULT_ELSEWHERE", "not ours")
-	if _, err := load(t); err != nil {
-		t.Errorf("a variable of somebody else: %v", err)
+}
+
+func TestUnknownVariables(t *testing.T) {
+	for variable, want := range map[string]string{
+		"AGENT_VAULT_LISTEN_APi":      "configuration: unknown variable AGENT_VAULT_LISTEN_APi; did you mean AGENT_VAULT_LISTEN_API?",
+		"AGENT_VAULT_UPSTREM_CA_FILE": "configuration: unknown variable AGENT_VAULT_UPSTREM_CA_FILE; did you mean AGENT_VAULT_UPSTREAM_CA_FILE?",
+		"AGENT_VAULT_MAX_REQUESTS":    "configuration: unknown variable AGENT_VAULT_MAX_REQUESTS",
+		// Those of clients, and what Kubernetes sets for a service of our name.
+		"AGENT_VAULT_ADDR":                    "",
+		"AGENT_VAULT_TOKEN":                   "",
+		"AGENT_VAULT_MASTER_PASSWORD":         "",
+		"AGENT_VAULT_SERVICE_HOST":            "",
+		"AGENT_VAULT_PORT_14321_TCP_PROTO":    "",
+		"SOMEBODY_ELSES_AGENT_VAULT_VARIABLE": "",
+	} {
+		f := pflag.NewFlagSet("server", pflag.ContinueOnError)
+		addConfigFlags(f)
+		_, err := loadConfig(f, []string{"HOME=/", variable + "=something"})
+		if got := fmt.Sprint(err); err == nil && want != "" || err != nil && got != want {
+			t.Errorf("%s: %v, want %q", variable, err, want)
+		}
 	}
-	t.Setenv("AGENT_VAULT_LISTEN_APi", "127.0.0.1:1")
-	if _, err := load(t); err == nil || err.Error() != "configuration: unknown variable AGENT_VAULT_LISTEN_APi; did you mean AGENT_VAULT_LISTEN_API?" {
+}
+
+// The same in each format.
+func TestFormats(t *testing.T) {
+	for name, text := range map[string]string{
+		"c.yaml": "listen: {api: '127.0.0.1:1'}\nlimits: {session_rate: 7}\nnetwork: {allow: [10.0.0.0/8]}\nupstream:\n  hosts: {API.example.com: '127.0.0.1:8443'}\nlog:\n",
+		"c.json": `{"listen": {"api": "127.0.0.1:1"}, "limits": {"session_rate": 7}, "network": {"allow": ["10.0.0.0/8"]}, "upstream": {"hosts": {"api.example.com": "127.0.0.1:8443"}}}`,
+		"c.toml": "listen.api = '127.0.0.1:1'\n[limits]\nsession_rate = 7\n[network]\nallow = ['10.0.0.0/8']\n[upstream.hosts]\n'api.example.com' = '127.0.0.1:8443'\n",
+	} {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := load(t, "--config", path)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if c.ListenAPI != "127.0.0.1:1" || c.Limits.SessionRate != 7 || len(c.Allow) != 1 || c.Hosts["api.example.com"].Port != 8443 || c.LogFormat != "text" {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+	if _, err := load(t, "--config", "c.ini"); err == nil || !strings.Contains(err.Error(), "configuration c.ini: ") {
 		t.Errorf("%v", err)
 	}
+}
+
+// FuzzConfig: whatever a file holds, it is taken whole or refused in one line
+// that says where.
+func FuzzConfig(f *testing.F) {
+	files, err := filepath.Glob(configs + "bad/*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, path := range append(files, configs+"sample.yaml", configs+"quickstart.yaml") {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+	}
+	path := filepath.Join(f.TempDir(), "c.yaml")
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		if err := os.WriteFile(path, raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := load(t, "--config", path)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "configuration") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%q", err)
+			}
+			return
+		}
+		for _, addr := range []string{c.ListenAPI, c.ListenProxy} {
+			ap, err := netip.ParseAddrPort(addr)
+			if err != nil || !ap.Addr().IsLoopback() && !c.TrustedNetwork {
+				t.Errorf("took %s", addr)
+			}
+		}
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -43,11 +44,11 @@ func run(ctx context.Context, args []string, io stdio) int {
 		return 0
 	case errors.As(err, &status):
 		return status.code
-	case errors.As(err, &usage):
-		fmt.Fprintf(io.err, "agent-vault: %v\n", err)
+	}
+	fmt.Fprintf(io.err, "agent-vault: %s\n", strings.ReplaceAll(err.Error(), "\n", "; ")) // of joined errors
+	if errors.As(err, &usage) {
 		return exitUsage
 	}
-	fmt.Fprintf(io.err, "agent-vault: %v\n", err)
 	return exitFailed
 }
 
@@ -108,5 +109,9 @@ func noArgs(c *cobra.Command, args []string) error {
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	g := &cobra.Command{Use: use, Short: short, Args: noArgs, RunE: func(c *cobra.Command, _ []string) error { return c.Help() }}
 	g.AddCommand(commands...)
+	for _, c := range commands {
+		first, _, _ := strings.Cut(c.Example, "\n")
+		g.Example = strings.TrimPrefix(g.Example+"\n"+first, "\n")
+	}
 	return g
 }

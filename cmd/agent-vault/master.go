@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/term"
 
@@ -21,12 +23,12 @@ const masterPasswordVariable = "AGENT_VAULT_MASTER_PASSWORD"
 const maxPasswordLine = 4096 // bytes
 
 // unlock opens the store's data key, or makes one at first start.
-func unlock(ctx context.Context, db *store.DB, dataDir string, fromStdin bool, io stdio) (seal.Key, error) {
+func unlock(ctx context.Context, db *store.DB, dataDir string, ask masterSource, op operator) (seal.Key, error) {
 	ring, exists, err := db.Keyring(ctx)
 	if err != nil {
 		return seal.Key{}, err
 	}
-	master, err := findMaster(ring, exists, dataDir, fromStdin, io)
+	master, err := findMaster(ring, exists, dataDir, ask, op)
 	if err != nil {
 		return seal.Key{}, err
 	}
@@ -51,14 +53,14 @@ func keyFile(dataDir string) string { return filepath.Join(dataDir, "master.key"
 
 // findMaster asks, in this order: the environment, standard input, the
 // terminal, the key file.
-func findMaster(ring seal.Keyring, exists bool, dataDir string, fromStdin bool, io stdio) (seal.Master, error) {
-	password, err := masterPassword(ring, exists, fromStdin, io)
+func findMaster(ring seal.Keyring, exists bool, dataDir string, ask masterSource, op operator) (seal.Master, error) {
+	password, err := ask.password(ring, exists)
 	if err != nil {
 		return nil, err
 	}
 	if len(password) > 0 {
 		if exists && ring.KDF != seal.KDFPassword {
-			return nil, fmt.Errorf("this data folder is unlocked by its key file, %s, not by a password; start without %s", keyFile(dataDir), masterPasswordVariable)
+			return nil, fmt.Errorf("this data folder is unlocked by its key file, %s, not by a password; start without %s and --password-stdin", keyFile(dataDir), masterPasswordVariable)
 		}
 		return seal.Password(password), nil
 	}
@@ -74,47 +76,90 @@ func findMaster(ring seal.Keyring, exists bool, dataDir string, fromStdin bool, 
 		return nil, err
 	}
 	if created {
-		fmt.Fprintf(io.err, "agent-vault: no master password given: made a key file, %s. Whoever can read it can open every credential; back it up apart from the data.\n", path)
+		op.tell("no master password given: made a key file, " + path + ". Whoever can read it can open every credential; back it up apart from the data.")
 	} else {
-		fmt.Fprintf(io.err, "agent-vault: unlocking with the key file %s\n", path)
+		op.tell("no master password: unlocking with the key file " + path + ". Whoever can read it can open every credential.")
 	}
 	return seal.KeyFile(key), nil
 }
 
-func masterPassword(ring seal.Keyring, exists, fromStdin bool, io stdio) ([]byte, error) {
-	if p := os.Getenv(masterPasswordVariable); p != "" {
-		return []byte(p), os.Unsetenv(masterPasswordVariable) // children need not have it
-	}
-	if fromStdin {
-		p, err := passwordLine(io.in)
+// A masterSource is where a master password may come from, in this order. The
+// zero masterSource has none: the key file is used.
+type masterSource struct {
+	given []byte // from the environment
+	line  bool   // the first line of std.in
+	ask   bool   // a person at the terminal of std.in
+	std   stdio
+}
+
+// password returns "" when there is none.
+func (m masterSource) password(ring seal.Keyring, exists bool) ([]byte, error) {
+	switch {
+	case len(m.given) > 0:
+		return m.given, nil
+	case m.line:
+		p, err := passwordLine(m.std.in)
 		if err == nil && len(p) == 0 {
 			err = errors.New("no master password on standard input")
 		}
 		return p, err
-	}
-	if !term.IsTerminal(int(io.in.Fd())) || exists && ring.KDF == seal.KDFKeyFile {
+	case !m.ask || exists && ring.KDF == seal.KDFKeyFile:
 		return nil, nil
+	case exists:
+		return askPassword(m.std, "Master password: ")
 	}
-	if exists {
-		return askPassword(io, "Master password: ")
-	}
-	p, err := askPassword(io, "New master password (empty: keep the key in a file): ")
+	p, err := askPassword(m.std, "New master password (empty: keep the key in a file): ")
 	if err != nil || len(p) == 0 {
 		return nil, err
 	}
-	again, err := askPassword(io, "Once more: ")
+	again, err := askPassword(m.std, "Once more: ")
 	if err == nil && !bytes.Equal(p, again) {
 		err = errors.New("the two passwords differ")
 	}
 	return p, err
 }
 
-// askPassword reads a password without echo.
-func askPassword(io stdio, prompt string) ([]byte, error) {
-	fmt.Fprint(io.err, prompt)
-	p, err := term.ReadPassword(int(io.in.Fd()))
-	fmt.Fprintln(io.err)
-	return p, err
+// operatorsMaster is what a person or a unit file gives the server. The
+// variable is removed: children of this process need not have it.
+func operatorsMaster(std stdio, fromStdin bool) (masterSource, error) {
+	m := masterSource{
+		given: []byte(os.Getenv(masterPasswordVariable)), line: fromStdin, ask: term.IsTerminal(int(std.in.Fd())), std: std,
+	}
+	return m, os.Unsetenv(masterPasswordVariable)
+}
+
+// askPassword reads a password without echo. A signal gives the terminal its
+// echo back and ends the command.
+func askPassword(std stdio, prompt string) ([]byte, error) {
+	fd := int(std.in.Fd())
+	state, err := term.GetState(fd)
+	if err != nil {
+		return nil, err
+	}
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	fmt.Fprint(std.err, prompt)
+	defer fmt.Fprintln(std.err)
+	type answer struct {
+		password []byte
+		err      error
+	}
+	typed := make(chan answer, 1)
+	go func() { // nothing can stop this read; on a signal it ends with the process
+		p, err := term.ReadPassword(fd)
+		typed <- answer{p, err}
+	}()
+	select {
+	case a := <-typed:
+		if errors.Is(a.err, io.EOF) { // Ctrl-D
+			a.err = errors.New("no password given")
+		}
+		return a.password, a.err
+	case s := <-signals:
+		return nil, errors.Join(statusOf(s), term.Restore(fd, state))
+	}
 }
 
 // passwordLine reads the first line of standard input.

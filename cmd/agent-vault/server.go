@@ -4,36 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"net"
-	"net/http"
-	"net/netip"
 	"os"
 	"os/signal"
-	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
-
-	"agentvault/api"
-	"agentvault/broker"
-	"agentvault/ca"
-	"agentvault/mitm"
-	"agentvault/pathproxy"
-	"agentvault/store"
-	"agentvault/vault"
-	"agentvault/vault/seal"
 )
 
 // drainTime is how long requests that are under way may take at the end.
 const drainTime = 10 * time.Second
 
-func serverCommand(io stdio) *cobra.Command {
+func serverCommand(std stdio) *cobra.Command {
 	var passwordStdin bool
 	c := &cobra.Command{
 		Use:   "server",
@@ -51,17 +35,21 @@ AGENT_VAULT_LISTEN_API), then flags.`,
   AGENT_VAULT_MASTER_PASSWORD=… agent-vault server --data-dir /var/lib/agent-vault`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, err := loadConfig(c.Flags())
+			cfg, err := loadConfig(c.Flags(), os.Environ())
 			if err != nil {
 				return err
 			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			i, err := startInstance(ctx, cfg, passwordStdin, io)
+			master, err := operatorsMaster(std, passwordStdin)
 			if err != nil {
 				return err
 			}
-			i.announce(ctx, io)
+			i, err := startInstance(ctx, cfg, master, std.err)
+			if err != nil {
+				return err
+			}
+			i.announce(ctx)
 			select {
 			case <-ctx.Done():
 			case err = <-i.failed:
@@ -75,252 +63,54 @@ AGENT_VAULT_LISTEN_API), then flags.`,
 	return c
 }
 
-// An instance is a running server.
-type instance struct {
-	cfg      *config
-	log      *slog.Logger
-	lock     *os.File
-	db       *store.DB
-	audit    *broker.Audit
-	broker   *broker.Broker
-	registry *vault.Registry
-	proxy    *mitm.Proxy
-	api      *http.Server
-	apiAddr  net.Addr
-	mitmAddr net.Addr
-
-	stop    context.CancelFunc // of the View's loop
-	running sync.WaitGroup
-	failed  chan error // a listener that ended by itself
-}
-
-// startInstance is the one wiring function: it knows every part, and which
-// needs which. On an error nothing is left running.
-func startInstance(ctx context.Context, cfg *config, passwordStdin bool, io stdio) (i *instance, err error) {
-	i = &instance{cfg: cfg, log: newLogger(cfg, io), failed: make(chan error, 2)}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, i.shutdown())
-		}
-	}()
-	if i.lock, err = lockFolder(cfg.DataDir); err != nil {
-		return i, err
-	}
-	if i.db, err = store.Open(ctx, store.Options{Path: filepath.Join(cfg.DataDir, "agent-vault.db"), Log: i.log}); err != nil {
-		return i, err
-	}
-	key, err := unlock(ctx, i.db, cfg.DataDir, passwordStdin, io)
-	if err != nil {
-		return i, err
-	}
-	authority, err := loadAuthority(ctx, i.db, key)
-	if err != nil {
-		return i, err
-	}
-	apiListener, err := net.Listen("tcp", cfg.ListenAPI)
-	if err != nil {
-		return i, listenError("listen.api", cfg.ListenAPI, err)
-	}
-	i.apiAddr = apiListener.Addr()
-	proxyListener, err := net.Listen("tcp", cfg.ListenProxy)
-	if err != nil {
-		return i, errors.Join(listenError("listen.proxy", cfg.ListenProxy, err), apiListener.Close())
-	}
-	i.mitmAddr = proxyListener.Addr()
-
-	metrics := prometheus.NewRegistry()
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := i.build(ctx, key, authority, metrics); err != nil {
-		return i, errors.Join(err, apiListener.Close(), proxyListener.Close())
-	}
-	i.serve("API", func() error {
-		return i.api.Serve(broker.PlainErrors(i.api, apiListener, broker.Path))
-	})
-	i.serve("proxy", func() error { return i.proxy.Serve(proxyListener) })
-	return i, nil
-}
-
-// build makes the parts that answer requests.
-func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Authority, metrics *prometheus.Registry) (err error) {
-	if i.audit, err = broker.OpenAudit(filepath.Join(i.cfg.DataDir, "audit.log"), key.ForAudit()); err != nil {
-		return err
-	}
-	if i.broker, err = broker.New(broker.Options{
-		Source: i.db, Key: key, Audit: i.audit, Roots: i.cfg.Roots, Limits: i.cfg.Limits,
-		Dialer:     broker.Dialer{Hosts: i.cfg.Hosts, Allow: i.cfg.Allow, Own: i.ownListeners},
-		Registerer: metrics, Log: i.log,
-	}); err != nil {
-		return err
-	}
-	if i.registry, err = vault.New(vault.Options{
-		Store: i.db, Key: key, Published: i.broker.Await, ProxyURL: i.pathProxyURL,
-		Development: i.cfg.Development, Log: i.log,
-	}); err != nil {
-		return err
-	}
-	if i.proxy, err = mitm.New(mitm.Options{Broker: i.broker, Authority: authority, Registerer: metrics, Log: i.log}); err != nil {
-		return err
-	}
-	control, err := api.New(api.Options{
-		Registry: i.registry, CAPEM: authority.PEM, Ready: i.broker.Ready,
-		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
-		BaseURL: i.baseURL, PathProxyURL: i.pathProxyURL, ProxyURL: i.mitmURL, Log: i.log,
-	})
-	if err != nil {
-		return err
-	}
-	i.api = newAPIServer(control, pathproxy.New(pathproxy.Options{Broker: i.broker}))
-
-	if err := i.broker.Refresh(ctx); err != nil {
-		return err
-	}
-	changes, unsubscribe := i.db.Changes()
-	loop, stop := context.WithCancel(context.Background())
-	i.stop = stop
-	i.running.Go(func() {
-		defer unsubscribe()
-		_ = i.broker.Run(loop, changes) // ends with the context
-	})
-	return nil
-}
-
-// newAPIServer serves the path entrance before any mux, which would clean its
-// paths, and the API for the rest.
-func newAPIServer(control, path http.Handler) *http.Server {
-	return &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if pathproxy.Serves(r) {
-				path.ServeHTTP(w, r)
-				return
-			}
-			control.ServeHTTP(w, r)
-		}),
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       90 * time.Second,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(slog.DiscardHandler, slog.LevelError),
-
-		DisableGeneralOptionsHandler: true,
-	}
-}
-
-func (i *instance) serve(name string, f func() error) {
-	i.running.Go(func() {
-		if err := f(); err != nil && !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			i.failed <- fmt.Errorf("%s listener: %w", name, err)
-		}
-	})
-}
-
-// shutdown drains and closes what has been started, last things first.
-func (i *instance) shutdown() error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
-	defer cancel()
-	var errs []error
-	var drains sync.WaitGroup
-	var mu sync.Mutex
-	drain := func(f func(context.Context) error) {
-		drains.Go(func() {
-			if err := f(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-				mu.Lock()
-				errs = append(errs, err)
-				mu.Unlock()
-			}
-		})
-	}
-	if i.api != nil {
-		drain(func(ctx context.Context) error { return errors.Join(i.api.Shutdown(ctx), i.api.Close()) })
-	}
-	if i.proxy != nil {
-		drain(i.proxy.Shutdown)
-	}
-	drains.Wait()
-	if i.stop != nil {
-		i.stop()
-	}
-	i.running.Wait()
-	if i.broker != nil {
-		i.broker.Close()
-	}
-	if i.audit != nil {
-		errs = append(errs, i.audit.Close())
-	}
-	if i.db != nil {
-		errs = append(errs, i.db.Close())
-	}
-	if i.lock != nil {
-		errs = append(errs, i.lock.Close())
-	}
-	return errors.Join(errs...)
-}
-
 // announce says that the server is ready, and what an empty one needs.
-func (i *instance) announce(ctx context.Context, io stdio) {
-	if i.cfg.LogFormat == "json" {
-		i.log.Info("ready", "api", i.baseOfListener(), "proxy", i.mitmURL())
+func (i *instance) announce(ctx context.Context) {
+	if i.operator.json != nil {
+		i.operator.json.Info("ready", "api", i.baseOfListener(), "proxy", i.proxyOfListener())
 	} else {
-		fmt.Fprintf(io.err, "agent-vault: ready: API %s, proxy %s\n", i.baseOfListener(), i.mitmURL())
+		i.operator.tell("ready: API " + i.baseOfListener() + ", proxy " + i.proxyOfListener())
 	}
 	if owned, err := i.registry.Initialized(ctx); err == nil && !owned {
-		fmt.Fprintf(io.err, "agent-vault: nobody owns this instance yet; run: agent-vault auth register --email you@example.com\n")
+		i.operator.tell("nobody owns this instance yet; run: agent-vault auth register --email you@example.com" + i.addressFlag())
 	}
 }
 
-func (i *instance) baseOfListener() string { return "http://" + reachable(i.apiAddr) }
-func (i *instance) mitmURL() string        { return "http://" + reachable(i.mitmAddr) }
-func (i *instance) pathProxyURL() string   { return i.baseURL() + "/proxy" }
-
-func (i *instance) baseURL() string {
-	if i.cfg.BaseURL != "" {
-		return i.cfg.BaseURL
+// addressFlag is what a command on this machine needs to find the server.
+func (i *instance) addressFlag() string {
+	if base := i.baseOfListener(); base != defaultAddress {
+		return " --address " + base
 	}
-	return i.baseOfListener()
+	return ""
 }
 
-// reachable spells a listener's address such that this machine can dial it.
-func reachable(a net.Addr) string {
-	ap, err := netip.ParseAddrPort(a.String())
-	if err != nil || !ap.Addr().IsUnspecified() {
-		return a.String()
-	}
-	if ap.Addr().Is4() {
-		return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), ap.Port()).String()
-	}
-	return netip.AddrPortFrom(netip.IPv6Loopback(), ap.Port()).String()
+// An operator hears what must be known whatever log.level is.
+type operator struct {
+	lines io.Writer
+	json  *slog.Logger // nil: plain lines
 }
 
-// ownListeners are never dialed, whatever the networks that are allowed.
-func (i *instance) ownListeners() []netip.AddrPort {
-	var own []netip.AddrPort
-	for _, a := range []net.Addr{i.apiAddr, i.mitmAddr} {
-		if ap, err := netip.ParseAddrPort(a.String()); err == nil {
-			own = append(own, ap)
-		}
+func newOperator(cfg *config, stderr io.Writer) operator {
+	o := operator{lines: stderr}
+	if cfg.LogFormat == "json" {
+		o.json = slog.New(slog.NewJSONHandler(stderr, nil))
 	}
-	return own
+	return o
 }
 
-func newLogger(cfg *config, io stdio) *slog.Logger {
+func (o operator) tell(line string) {
+	if o.json != nil {
+		o.json.Info(line)
+		return
+	}
+	fmt.Fprintf(o.lines, "agent-vault: %s\n", line)
+}
+
+func newLogger(cfg *config, stderr io.Writer) *slog.Logger {
 	o := &slog.HandlerOptions{Level: cfg.LogLevel}
 	if cfg.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(io.err, o))
+		return slog.New(slog.NewJSONHandler(stderr, o))
 	}
-	return slog.New(slog.NewTextHandler(io.err, o))
-}
-
-// lockFolder makes the data folder and keeps other servers out of it.
-func lockFolder(dir string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("data folder: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another server is running on %s; stop it, or name another folder with --data-dir", dir), f.Close())
-	}
-	return f, nil
+	return slog.New(slog.NewTextHandler(stderr, o))
 }
 
 func listenError(name, addr string, err error) error {
@@ -328,32 +118,4 @@ func listenError(name, addr string, err error) error {
 		return fmt.Errorf("%s: %s is in use, perhaps by another server; name another address", name, addr)
 	}
 	return fmt.Errorf("%s: %w", name, err)
-}
-
-// authorityContext is where the CA's key is sealed.
-var authorityContext = seal.Context{Credential: "ca", Field: "key", Version: 1}
-
-// loadAuthority opens the local CA, or makes one at first start.
-func loadAuthority(ctx context.Context, db *store.DB, key seal.Key) (*ca.Authority, error) {
-	cert, box, exists, err := db.Authority(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !exists {
-		a, err := ca.Create(time.Now())
-		if err != nil {
-			return nil, err
-		}
-		sealed, err := key.Seal(authorityContext, seal.NewPlaintext(a.KeyPKCS8()))
-		if err != nil {
-			return nil, err
-		}
-		return a, db.PutAuthority(ctx, a.CertificateDER(), sealed)
-	}
-	p, err := key.Open(authorityContext, box)
-	if err != nil {
-		return nil, err
-	}
-	defer p.Clear()
-	return ca.Load(cert, p.Bytes(), ca.Options{})
 }

@@ -1,0 +1,142 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Import paths that the table below names often.
+const (
+	goproxyPath = "github.com/elazarl/goproxy"
+	cobraPath   = "github.com/spf13/cobra"
+	viperPath   = "github.com/spf13/viper"
+)
+
+// A boundary says what a package may not import. A path stands for everything
+// below it too.
+type boundary struct {
+	direct     []string
+	transitive []string // also not by way of others
+	except     string   // ways through this package are not followed
+}
+
+// boundaries knows every package of the module. What a package may import is
+// a decision, so a new one has to be put down here.
+var boundaries = map[string]boundary{
+	"agentvault/policy": {
+		direct:     []string{"net/http", "context", "database/sql", "time", "agentvault"},
+		transitive: []string{"net/http", "database/sql", "agentvault"},
+		// It imports net/http/cookiejar for the type of a variable; policy uses
+		// its table only.
+		except: "golang.org/x/net/publicsuffix",
+	},
+	"agentvault/policy/inject":   {direct: []string{"agentvault/store", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
+	"agentvault/vault/seal":      {direct: []string{"agentvault"}},
+	"agentvault/vault":           {direct: []string{"net/http", "database/sql", "agentvault/store", "agentvault/api", "agentvault/broker"}},
+	"agentvault/store":           {direct: []string{"net/http", "agentvault/broker", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
+	"agentvault/broker":          {direct: []string{goproxyPath, cobraPath, viperPath, "database/sql", "agentvault/store", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
+	"agentvault/ca":              {direct: []string{goproxyPath, "agentvault/store"}},
+	"agentvault/mitm":            {direct: []string{"agentvault/policy", "agentvault/store", "agentvault/api"}},
+	"agentvault/pathproxy":       {direct: []string{goproxyPath, "agentvault/ca", "agentvault/store"}},
+	"agentvault/api":             {direct: []string{"agentvault/store", "agentvault/broker", "agentvault/mitm", "agentvault/pathproxy"}},
+	"agentvault/cmd/agent-vault": {}, // wires all of them
+}
+
+// offenders returns the imports that stand at or below a forbidden path.
+func offenders(imports, forbidden []string) []string {
+	var found []string
+	for _, path := range imports {
+		for _, f := range forbidden {
+			if path == f || strings.HasPrefix(path, f+"/") {
+				found = append(found, path)
+				break
+			}
+		}
+	}
+	return found
+}
+
+func TestImports(t *testing.T) {
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,Module", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	imports := make(map[string][]string) // of files that are no tests
+	var ours []string
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p struct {
+			ImportPath string
+			Imports    []string
+			Module     struct{ Main bool }
+		}
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		imports[p.ImportPath] = p.Imports
+		if p.Module.Main {
+			ours = append(ours, p.ImportPath)
+		}
+	}
+	for _, path := range ours {
+		b, known := boundaries[path]
+		if !known {
+			t.Errorf("%s is not in the table of boundaries", path)
+		}
+		if o := offenders(imports[path], b.direct); o != nil {
+			t.Errorf("%s imports %v", path, o)
+		}
+		if o := offenders(reachable(imports, path, b.except), b.transitive); o != nil {
+			t.Errorf("%s depends on %v", path, o)
+		}
+	}
+	for path := range boundaries {
+		if !slices.Contains(ours, path) {
+			t.Errorf("the table of boundaries names %s, which is not there", path)
+		}
+	}
+}
+
+// reachable returns what a package depends on, sorted.
+func reachable(imports map[string][]string, from, except string) []string {
+	seen := make(map[string]bool)
+	var visit func(path string)
+	visit = func(path string) {
+		for _, next := range imports[path] {
+			if next != except && !seen[next] {
+				seen[next] = true
+				visit(next)
+			}
+		}
+	}
+	visit(from)
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// TestOffenders holds the check itself.
+func TestOffenders(t *testing.T) {
+	for _, tt := range []struct {
+		imports, forbidden []string
+		want               int
+	}{
+		{[]string{"net/http"}, []string{"net/http"}, 1},
+		{[]string{"net/http/httptrace"}, []string{"net/http"}, 1},
+		{[]string{"net/httpx", "net"}, []string{"net/http"}, 0},
+		{[]string{"agentvault/vault/seal"}, []string{"agentvault"}, 1},
+		{[]string{"agentvaults"}, []string{"agentvault"}, 0},
+	} {
+		if got := offenders(tt.imports, tt.forbidden); len(got) != tt.want {
+			t.Errorf("offenders(%v, %v) = %v, want %d", tt.imports, tt.forbidden, got, tt.want)
+		}
+	}
+}
