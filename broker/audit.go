@@ -51,6 +51,7 @@ type Audit struct {
 	mu   sync.Mutex
 	file *os.File
 	size int64  // bytes of whole records
+	torn bool   // behind them stands half a record
 	seq  uint64 // of the last record
 	prev []byte // mac of the last record
 	buf  bytes.Buffer
@@ -62,9 +63,13 @@ var ErrAudit = errors.New("audit record could not be written")
 
 // OpenAudit opens or creates the log at path (mode 0600) and takes up its
 // chain. A last line that a crash cut short is removed: its record had not
-// been acknowledged to anyone.
+// been acknowledged to anyone. A symlink, and a file that others may read or
+// write, are refused.
 func OpenAudit(path string, key []byte) (*Audit, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("audit log: %s is a symbolic link; name the real place", path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("audit log: %w", err)
 	}
@@ -87,6 +92,9 @@ func (a *Audit) resume() error {
 	}
 	if !info.Mode().IsRegular() {
 		return nil // a device: nothing to take up
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s is open to others (mode %04o); run: chmod go= %[1]s", a.file.Name(), info.Mode().Perm())
 	}
 	start := max(0, info.Size()-2*maxAuditLine)
 	tail, err := io.ReadAll(io.NewSectionReader(a.file, start, info.Size()-start))
@@ -125,6 +133,12 @@ func (a *Audit) resume() error {
 func (a *Audit) Append(r *Record) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.torn {
+		if err := a.file.Truncate(a.size); err != nil {
+			return errors.Join(ErrAudit, err)
+		}
+		a.torn = false
+	}
 	r.Seq = a.seq + 1
 	a.buf.Reset()
 	if err := json.NewEncoder(&a.buf).Encode(r); err != nil {
@@ -137,10 +151,7 @@ func (a *Audit) Append(r *Record) error {
 	line = append(line, "\"}\n"...)
 	n, err := a.file.Write(line)
 	if err != nil {
-		if n > 0 {
-			// Half a record must not stand before the next one.
-			err = errors.Join(err, a.file.Truncate(a.size))
-		}
+		a.torn = n > 0 // half a record must not stand before the next one
 		return errors.Join(ErrAudit, err)
 	}
 	a.seq, a.prev = r.Seq, mac

@@ -7,8 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,12 +133,71 @@ func TestAuditRefusesWhatIsNotALog(t *testing.T) {
 	if _, err := broker.OpenAudit(path, auditKey); err == nil {
 		t.Error("a file of something else was taken for a log")
 	}
+	open := filepath.Join(dir, "open")
+	if err := errors.Join(os.WriteFile(open, nil, 0o600), os.Chmod(open, 0o640)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := broker.OpenAudit(open, auditKey); err == nil || !strings.Contains(err.Error(), "chmod go= "+open) {
+		t.Errorf("a file that others can read: %v", err)
+	}
 	link := filepath.Join(dir, "link")
 	if err := os.Symlink(filepath.Join(dir, "elsewhere"), link); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := broker.OpenAudit(link, auditKey); err == nil {
 		t.Error("a symlink was followed")
+	}
+}
+
+// A file that may not grow takes half a record. The half is gone before the
+// next one, and nothing that was refused stands in the log.
+func TestAuditFileCannotGrow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.log")
+	a, err := broker.OpenAudit(path, auditKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	if err := a.Append(record("intent")); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restore := limitFileSize(t, uint64(info.Size())+100)
+	for range 3 {
+		if err := a.Append(record("outcome")); !errors.Is(err, broker.ErrAudit) {
+			t.Errorf("a record that does not fit: %v, want ErrAudit", err)
+		}
+	}
+	restore()
+	if err := a.Append(record("outcome")); err != nil {
+		t.Fatal(err)
+	}
+	if n := verify(t, path); n != 2 {
+		t.Errorf("%d records, want 2", n)
+	}
+}
+
+// limitFileSize bounds the files that this process writes, as ulimit -f does.
+func limitFileSize(t *testing.T, bytes uint64) (restore func()) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ)
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
+		t.Fatal(err)
+	}
+	limit := was
+	limit.Cur = bytes
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
+			t.Fatal(err)
+		}
+		signal.Reset(syscall.SIGXFSZ)
 	}
 }
 

@@ -194,13 +194,7 @@ func (b *Broker) refreshLocked(ctx context.Context) error {
 	b.confirmed.Store(asked.UnixNano())
 	b.metrics.revision.Set(float64(next.revision))
 	if prev != nil {
-		for digest, old := range prev.sessions {
-			// A session that is gone, and an agent that lost a vault, lose what
-			// they have open (R14).
-			if kept := next.sessions[digest]; kept == nil || kept.live != old.live {
-				old.live.end()
-			}
-		}
+		next.enforce(prev)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"agentvault/policy"
@@ -35,15 +36,18 @@ type exchange struct {
 	id    string
 	start time.Time
 
+	view    *View         // admit
 	session *session      // admit
 	vault   *vaultView    // admit
 	service *service      // decide; nil when none matched
 	out     *http.Request // inject
 	needles [][]byte      // resolve: what must not come back
+	use     use           // send: what a later View may cut
 
 	ctx    context.Context    // of the exchange: ends with the agent's request and with the session
 	cancel context.CancelFunc // ends the upstream call
 
+	begun      atomic.Bool // the upstream's answer is being passed on
 	body       *countingBody
 	status     int // what the agent got; 0 before anything was written
 	fault      *Fault
@@ -96,11 +100,11 @@ func (e *exchange) run() *Fault {
 
 // admit finds the session and takes a place among its limits.
 func (e *exchange) admit() *Fault {
-	view, f := e.current(e.start)
-	if f != nil {
+	var f *Fault
+	if e.view, f = e.current(e.start); f != nil {
 		return f
 	}
-	if e.session, e.vault, f = view.admit(e.Identity, e.start); f != nil {
+	if e.session, e.vault, f = e.view.admit(e.Identity, e.start); f != nil {
 		return f
 	}
 	if f := e.session.live.begin(e.start); f != nil {
@@ -147,34 +151,21 @@ func (e *exchange) wellFormed() *Fault {
 
 // decide asks the vault's Set about the very bytes that would be sent.
 func (e *exchange) decide() *Fault {
-	q := policy.Query{
+	e.use.query = policy.Query{
 		Scheme: e.Target.Scheme, Host: e.Target.Host, Port: e.Target.Port,
 		Method: e.r.Method, Path: e.Path,
 	}
-	d := e.vault.set.Decide(q)
-	if d.Service >= 0 && d.Service < len(e.vault.services) && d.Reason != policy.NoService {
-		e.service = &e.vault.services[d.Service]
-	}
-	if d.Verdict == policy.Allow && e.service != nil {
-		return nil
-	}
-	switch d.Reason {
-	case policy.ServiceDisabled:
-		return NewFault(CodeServiceDisabled)
-	case policy.MethodNotAllowed:
-		f := NewFault(CodeMethodNotAllowed)
-		f.AllowedMethods = e.vault.set.AllowedMethods(q)
-		return f
-	case policy.PathNotAllowed:
-		return NewFault(CodePathNotAllowed)
-	case policy.PathAmbiguous:
-		f := NewFault(CodePathNotAllowed)
-		f.Message = "this service has path rules, and the path could be read in two ways; send it without dot segments, empty segments, encoded slashes and the like"
-		return f
-	}
-	f := NewFault(CodeForbidden)
-	f.Proposal = &ProposalHint{
-		Host: e.Target.Authority(), Endpoint: "POST /v1/proposals", SupportedAuthTypes: e.supportedAuthTypes(),
+	var f *Fault
+	e.service, f = e.vault.decide(e.use.query)
+	return e.hinting(f)
+}
+
+// hinting adds to a host that is not allowed how to ask for it.
+func (e *exchange) hinting(f *Fault) *Fault {
+	if f != nil && f.Code == CodeForbidden {
+		f.Proposal = &ProposalHint{
+			Host: e.Target.Authority(), Endpoint: "POST /v1/proposals", SupportedAuthTypes: e.supportedAuthTypes(),
+		}
 	}
 	return f
 }

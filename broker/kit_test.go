@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -59,6 +60,7 @@ type kit struct {
 	key      seal.Key
 	upstream *httptest.Server
 	clock    *clock
+	audit    string // path of the log
 }
 
 type clock struct {
@@ -115,7 +117,8 @@ func newKit(t testing.TB, handler http.Handler, change func(*broker.Options)) *k
 	}
 	k.source.set(k.snapshot, nil)
 
-	audit, err := broker.OpenAudit(filepath.Join(t.TempDir(), "audit.log"), auditKey)
+	k.audit = filepath.Join(t.TempDir(), "audit.log")
+	audit, err := broker.OpenAudit(k.audit, auditKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,6 +173,31 @@ func code(t testing.TB, w *httptest.ResponseRecorder) string {
 		t.Fatalf("%v: %q", err, w.Body)
 	}
 	return f.Error
+}
+
+// wantOutcome waits for the first outcome in the log, and holds its fault
+// against a code.
+func (k *kit) wantOutcome(t *testing.T, code string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		raw, err := os.ReadFile(k.audit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(raw)) {
+			var r broker.Record
+			if json.Unmarshal([]byte(line), &r) != nil || r.Kind != "outcome" {
+				continue
+			}
+			if r.Fault != code {
+				t.Errorf("the outcome has the fault %q, want %q\n%s", r.Fault, code, raw)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no outcome was recorded:\n%s", raw)
+		}
+	}
 }
 
 var echo = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,23 +29,26 @@ const (
 // counters, and the context whose end cuts what the session has open.
 type live struct {
 	ctx     context.Context // ends at revocation and at expiry; never carries values
-	cut     context.CancelFunc
+	cancel  context.CancelFunc
 	expiry  *time.Timer
 	limiter *rate.Limiter // nil: no limit
 	limits  Limits
 
 	exchanges atomic.Int64
 	tunnels   atomic.Int64
+
+	mu   sync.Mutex
+	uses map[*use]struct{} // what is open
 }
 
 func newLive(l Limits, expires, now time.Time) *live {
 	lv := &live{limits: l}
-	lv.ctx, lv.cut = context.WithCancel(context.Background())
+	lv.ctx, lv.cancel = context.WithCancel(context.Background())
 	if l.SessionRate > 0 {
 		lv.limiter = rate.NewLimiter(rate.Limit(l.SessionRate), max(l.SessionRate, l.SessionBurst))
 	}
 	if !expires.IsZero() {
-		lv.expiry = time.AfterFunc(expires.Sub(now), lv.cut)
+		lv.expiry = time.AfterFunc(expires.Sub(now), lv.end)
 	}
 	return lv
 }
@@ -54,7 +58,12 @@ func (lv *live) end() {
 	if lv.expiry != nil {
 		lv.expiry.Stop()
 	}
-	lv.cut()
+	lv.mu.Lock()
+	lv.cancel() // from here on nothing more is held
+	lv.mu.Unlock()
+	for _, u := range lv.held() {
+		u.cut(NewFault(CodeUnauthorized))
+	}
 }
 
 // begin takes a place for one exchange. A nil fault obliges to call leave.

@@ -19,6 +19,10 @@ var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // respond passes the upstream's answer on: header, body as it comes, trailers.
 func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fault {
+	e.begun.Store(true)
+	if f := e.use.cutBy(); f != nil { // before it could be seen to have begun
+		return e.hinting(f)
+	}
 	h := e.w.Header()
 	e.responseHeader(h, resp.Header)
 	announced := len(resp.Trailer)
@@ -100,24 +104,30 @@ func (e *exchange) copyBody(rc *http.ResponseController, resp *http.Response) *F
 }
 
 // bodyFault says why an answer broke off. The agent's side breaks too: an
-// answer that is not whole never ends cleanly.
+// answer that is not whole never ends cleanly. Nor does one whose call was
+// ended from here: an upstream that notices may end its own side cleanly, in
+// the midst of what it had to say.
 func (e *exchange) bodyFault(err error) *Fault {
+	if f := e.use.cutBy(); f != nil {
+		return f
+	}
+	code := CodeUpstreamError
 	switch {
+	case e.r.Context().Err() == nil && e.ctx.Err() != nil: // stood still too long
+		code = CodeUpstreamTimeout
 	case err == nil:
 		return nil
-	case e.session.live.ctx.Err() != nil:
-		return NewFault(CodeUnauthorized)
 	}
-	f := NewFault(CodeUpstreamError)
+	f := NewFault(code)
 	f.Err = err
 	return f
 }
 
 // agentGone ends the exchange without a fault of ours: there is nobody left to
-// tell, unless the session's end is why.
+// tell, unless it was cut.
 func (e *exchange) agentGone() *Fault {
-	if e.session.live.ctx.Err() != nil {
-		return NewFault(CodeUnauthorized)
+	if f := e.use.cutBy(); f != nil {
+		return f
 	}
 	panic(http.ErrAbortHandler)
 }

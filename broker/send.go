@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -89,12 +88,20 @@ func (e *exchange) wantsWebSocket() bool {
 
 // send carries the request to the upstream and its answer back.
 func (e *exchange) send() *Fault {
-	// Revocation and expiry end the exchange wherever it is: the call upstream,
-	// and an answer that a slow agent does not read.
+	// A cut ends the exchange wherever it is: the call upstream, and an answer
+	// that a slow agent does not read.
 	rc := http.NewResponseController(e.w)
-	cut := &cutter{rc: rc, cancel: e.cancel}
-	defer context.AfterFunc(e.session.live.ctx, cut.cut)()
-	defer cut.stop()
+	e.use.vault, e.use.service = e.vault.id, e.service
+	e.use.end = func() {
+		e.cancel()
+		if e.begun.Load() {
+			_ = rc.SetWriteDeadline(time.Now()) // not every writer has one
+		}
+	}
+	if f := e.hold(e.session.live, &e.use, e.view); f != nil {
+		return e.hinting(f)
+	}
+	defer e.session.live.release(&e.use)
 
 	in := &interim{e: e}
 	ctx := httptrace.WithClientTrace(e.ctx, &httptrace.ClientTrace{Got1xxResponse: in.forward})
@@ -115,30 +122,6 @@ func (e *exchange) send() *Fault {
 		return e.upgrade(resp)
 	}
 	return e.respond(rc, resp)
-}
-
-// A cutter ends an exchange from outside its goroutine. The mutex keeps it off
-// a writer that belongs to the next exchange, or to nobody, already.
-type cutter struct {
-	rc     *http.ResponseController
-	cancel context.CancelFunc
-	mu     sync.Mutex
-	done   bool
-}
-
-func (c *cutter) cut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.done {
-		c.cancel()
-		_ = c.rc.SetWriteDeadline(time.Now()) // not every writer has one
-	}
-}
-
-func (c *cutter) stop() {
-	c.mu.Lock()
-	c.done = true
-	c.mu.Unlock()
 }
 
 // interim forwards 1xx answers, except 100, which net/http gives by itself when
@@ -183,9 +166,10 @@ func (e *exchange) upstreamFault(err error) *Fault {
 	var record tls.RecordHeaderError
 	var alert *net.OpError // crypto/tls spells alerts so
 	var netErr net.Error
+	if f := e.use.cutBy(); f != nil {
+		return e.hinting(f)
+	}
 	switch {
-	case e.session.live.ctx.Err() != nil:
-		return NewFault(CodeUnauthorized)
 	case e.r.Context().Err() != nil:
 		// The agent has gone; nobody reads the answer.
 	case isBlocked(err):

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"agentvault/policy"
 )
 
 // A Tunnel is one CONNECT that was admitted. Requests inside it are admitted
@@ -18,6 +20,7 @@ type Tunnel struct {
 	Blind bool
 
 	broker  *Broker
+	view    *View
 	session *session
 	vault   *vaultView
 	target  Target
@@ -42,8 +45,8 @@ func (b *Broker) OpenTunnel(id Identity, t Target) (*Tunnel, *Fault) {
 	}
 	b.metrics.tunnels.Inc()
 	return &Tunnel{
-		Blind:  v.tunnel && !v.set.Covers(t.Scheme, t.Host, t.Port),
-		broker: b, session: s, vault: v, target: t,
+		Blind:  v.blind(t.Scheme, t.Host, t.Port),
+		broker: b, view: view, session: s, vault: v, target: t,
 	}, nil
 }
 
@@ -65,28 +68,25 @@ func (b *Broker) Splice(ctx context.Context, t *Tunnel, agent net.Conn) {
 	defer agent.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(t.session.live.ctx, cancel)()
+	open := use{
+		vault: t.vault.id, end: cancel,
+		query: policy.Query{Scheme: t.target.Scheme, Host: t.target.Host, Port: t.target.Port},
+	}
 
 	start := b.now()
 	rec := Record{
 		Time: start.UTC(), Kind: "intent", Request: b.newID(), Entrance: MITM.String(), Session: t.session.id,
 		Vault: t.vault.name, Target: "tunnel://" + t.target.Address(), Method: http.MethodConnect,
 	}
-	intent := rec
-	fault := (*Fault)(nil)
+	fault := b.spliceRecorded(ctx, t, agent, &open, &rec)
 	status := http.StatusOK
-	if err := b.audit.Append(&intent); err != nil {
-		fault = b.auditFault(err)
-	} else if upstream, err := b.dialer.DialContext(ctx, "tcp", t.target.Address()); err != nil {
-		fault = dialFault(err)
-	} else {
-		rec.BytesIn, rec.BytesOut = splice(ctx, agent, upstream)
-	}
-	if fault != nil {
+	switch cut := open.cutBy(); {
+	case fault != nil:
 		b.log.Warn("tunnel refused", "request", rec.Request, "code", fault.Code, "host", t.target.Host, "err", fault.Err)
-		status = fault.Status
-		rec.Fault = fault.Code
+		status, rec.Fault = fault.Status, fault.Code
 		writeFaultTo(agent, fault)
+	case cut != nil:
+		fault, rec.Fault = cut, cut.Code
 	}
 	now := b.now()
 	b.metrics.observe(MITM, status, fault, now.Sub(start))
@@ -94,6 +94,28 @@ func (b *Broker) Splice(ctx context.Context, t *Tunnel, agent net.Conn) {
 	if err := b.audit.Append(&rec); err != nil {
 		b.log.Error("outcome could not be recorded", "request", rec.Request, "err", err)
 	}
+}
+
+// spliceRecorded returns the fault with which the CONNECT is to be answered, or
+// nil once the tunnel was open and is closed again.
+func (b *Broker) spliceRecorded(ctx context.Context, t *Tunnel, agent net.Conn, open *use, rec *Record) *Fault {
+	if f := b.hold(t.session.live, open, t.view); f != nil {
+		return f
+	}
+	defer t.session.live.release(open)
+	intent := *rec
+	if err := b.audit.Append(&intent); err != nil {
+		return b.auditFault(err)
+	}
+	upstream, err := b.dialer.DialContext(ctx, "tcp", t.target.Address())
+	if err == nil {
+		rec.BytesIn, rec.BytesOut = splice(ctx, agent, upstream)
+		return nil
+	}
+	if f := open.cutBy(); f != nil {
+		return f
+	}
+	return dialFault(err)
 }
 
 func dialFault(err error) *Fault {

@@ -13,7 +13,7 @@ import (
 )
 
 // upgrade joins the agent's connection and the upstream's after a 101, until
-// either ends, nothing moves for ten minutes, or the session ends.
+// either ends, nothing moves for ten minutes, or the exchange is cut.
 func (e *exchange) upgrade(resp *http.Response) *Fault {
 	upstream, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok || !e.wantsWebSocket() {
@@ -38,9 +38,7 @@ func (e *exchange) upgrade(resp *http.Response) *Fault {
 	}
 	// Masking keeps lengths, so WebSocket frames stay whole.
 	e.bytesOut, e.scrubbed = e.join(agent, buffered.Reader, upstream)
-	if e.session.live.ctx.Err() != nil {
-		e.fault = NewFault(CodeUnauthorized)
-	}
+	e.fault = e.use.cutBy()
 	return nil
 }
 

@@ -18,6 +18,7 @@ type View struct {
 	initialized bool
 	sessions    map[[32]byte]*session // vault-scoped sessions and agents, by token digest
 	vaults      map[string]*vaultView // by name
+	byID        map[string]*vaultView
 }
 
 // Revision is the revision of the store that the View was built from.
@@ -63,6 +64,7 @@ type vaultView struct {
 
 type service struct {
 	name     string
+	auth     string // as it was declared
 	injector inject.Injector
 	slots    inject.Slots
 	keys     []string
@@ -96,25 +98,25 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 		initialized: s.Initialized,
 		sessions:    make(map[[32]byte]*session, len(s.Sessions)+len(s.Agents)),
 		vaults:      make(map[string]*vaultView, len(s.Vaults)),
+		byID:        make(map[string]*vaultView, len(s.Vaults)),
 	}
-	byID := make(map[string]*vaultView, len(s.Vaults))
 	for _, nv := range s.Vaults {
 		vv, err := buildVault(nv, key)
 		if err != nil {
 			log.Error("vault refuses everything until its services are mended", "vault", nv.Name, "err", err)
 			vv.broken = true
 		}
-		v.vaults[nv.Name], byID[nv.ID] = vv, vv
+		v.vaults[nv.Name], v.byID[nv.ID] = vv, vv
 	}
 	for _, ns := range s.Sessions {
-		if vv := byID[ns.VaultID]; vv != nil && now.Before(ns.ExpiresAt) {
+		if vv := v.byID[ns.VaultID]; vv != nil && now.Before(ns.ExpiresAt) {
 			v.sessions[ns.Digest] = &session{id: ns.ID, expires: ns.ExpiresAt, vault: vv}
 		}
 	}
 	for _, a := range s.Agents {
 		grants := make(map[*vaultView]bool, len(a.Vaults))
 		for id := range a.Vaults {
-			if vv := byID[id]; vv != nil {
+			if vv := v.byID[id]; vv != nil {
 				grants[vv] = true
 			}
 		}
@@ -150,7 +152,11 @@ func buildVault(nv vault.Vault, key seal.Key) (*vaultView, error) {
 		if err != nil {
 			return v, fmt.Errorf("service %q: %w", s.Name, err)
 		}
-		v.services[i] = service{name: s.Name, injector: in, slots: in.Slots(), keys: in.Keys()}
+		auth, err := s.Auth.MarshalJSON()
+		if err != nil {
+			return v, fmt.Errorf("service %q: %w", s.Name, err)
+		}
+		v.services[i] = service{name: s.Name, auth: string(auth), injector: in, slots: in.Slots(), keys: in.Keys()}
 		rules[i] = s.Policy()
 	}
 	set, err := policy.Compile(rules)
@@ -159,6 +165,51 @@ func buildVault(nv vault.Vault, key seal.Key) (*vaultView, error) {
 	}
 	v.set = set
 	return v, nil
+}
+
+// enforce brings what the sessions of the View before have open under this one
+// (R14). A session that is gone, and an agent that lost a vault, lose all of
+// it; the others what would not be let in any more.
+func (v *View) enforce(before *View) {
+	for digest, old := range before.sessions {
+		if kept := v.sessions[digest]; kept == nil || kept.live != old.live {
+			old.live.end()
+		} else {
+			old.live.recheck(v)
+		}
+	}
+}
+
+// decide asks the vault's Set. The service is nil when none covers the target.
+func (v *vaultView) decide(q policy.Query) (*service, *Fault) {
+	d := v.set.Decide(q)
+	var s *service
+	if d.Service >= 0 && d.Service < len(v.services) && d.Reason != policy.NoService {
+		s = &v.services[d.Service]
+	}
+	if d.Verdict == policy.Allow && s != nil {
+		return s, nil
+	}
+	switch d.Reason {
+	case policy.ServiceDisabled:
+		return s, NewFault(CodeServiceDisabled)
+	case policy.MethodNotAllowed:
+		f := NewFault(CodeMethodNotAllowed)
+		f.AllowedMethods = v.set.AllowedMethods(q)
+		return s, f
+	case policy.PathNotAllowed:
+		return s, NewFault(CodePathNotAllowed)
+	case policy.PathAmbiguous:
+		f := NewFault(CodePathNotAllowed)
+		f.Message = "this service has path rules, and the path could be read in two ways; send it without dot segments, empty segments, encoded slashes and the like"
+		return s, f
+	}
+	return s, NewFault(CodeForbidden)
+}
+
+// blind reports whether a tunnel to the target goes through un-intercepted.
+func (v *vaultView) blind(scheme, host string, port uint16) bool {
+	return v.tunnel && !v.set.Covers(scheme, host, port)
 }
 
 // admit finds who presents the identity and which vault is meant. For a

@@ -123,8 +123,10 @@ func TestUpstreamDiesMidBody(t *testing.T) {
 	}
 }
 
-// TestEventsArriveAtOnce: an event reaches the agent within 100 ms of the
-// upstream's flush, while the stream stays open.
+// TestEventsArriveAtOnce: an event reaches the agent when the upstream flushes
+// it, within 100 ms, while the stream stays open. Each event is sent only when
+// the one before has arrived, so none can wait for a next one; and of ten the
+// fastest counts, so that a busy machine does not matter but any timer would.
 func TestEventsArriveAtOnce(t *testing.T) {
 	w := newWorld(t)
 	for _, e := range entrances {
@@ -134,32 +136,34 @@ func TestEventsArriveAtOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(20 * time.Second))
-			io.WriteString(conn, w.spell(e, w.token, "default", call{host: "api.test", target: "/events?id=" + string(e)}))
+			conn.SetDeadline(time.Now().Add(30 * time.Second))
+			id := string(e) + w.token[len(w.token)-8:]
+			io.WriteString(conn, w.spell(e, w.token, "default", call{host: "api.test", target: "/events?id=" + id}))
 			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			events := bufio.NewReader(resp.Body)
-			next := func(name string) {
+			fastest := time.Hour
+			for n := range 10 {
 				line, err := events.ReadString('\n')
 				if err != nil {
 					t.Fatal(err)
 				}
-				sent, err := strconv.ParseInt(strings.TrimSpace(strings.TrimPrefix(line, "data: "+name+" ")), 10, 64)
+				sent, err := strconv.ParseInt(strings.TrimSpace(strings.TrimPrefix(line, "data: ")), 10, 64)
 				if err != nil {
 					t.Fatalf("%q: %v", line, err)
 				}
-				late := time.Since(time.Unix(0, sent))
-				t.Logf("%s event after %v", name, late)
-				if late > 100*time.Millisecond {
-					t.Errorf("%s event after %v", name, late)
+				fastest = min(fastest, time.Since(time.Unix(0, sent)))
+				if _, err := events.ReadString('\n'); err != nil {
+					t.Fatalf("event %d: %v", n, err)
 				}
-				events.ReadString('\n')
+				w.do(byPath, w.token, call{host: "api.test", target: "/events/next?id=" + id})
 			}
-			next("first") // the stream is held open until it has arrived
-			w.do(e, w.token, call{host: "api.test", target: "/events/release?id=" + string(e)})
-			next("second")
+			t.Logf("an event arrives after %v", fastest)
+			if fastest > 100*time.Millisecond {
+				t.Errorf("the fastest of ten events took %v", fastest)
+			}
 		})
 	}
 }
@@ -392,33 +396,51 @@ func TestAbsoluteForm(t *testing.T) {
 	}
 }
 
-// TestRevocationCutsStreams: what a session has open ends with it.
-func TestRevocationCutsStreams(t *testing.T) {
+// TestCuts: R14. What is open ends when its session or its service does, and
+// never looks whole.
+func TestCuts(t *testing.T) {
 	w := newWorld(t)
 	for _, e := range entrances {
-		token := w.mint("to be revoked")
-		conn, err := w.dial(e, token, "default", "api.test")
-		if err != nil {
-			t.Fatal(err)
+		for _, r := range []struct {
+			name string
+			cut  func(token string)
+		}{
+			{"the session is revoked", w.revoke},
+			{"the service is disabled", func(string) {
+				w.must(`vaults: [{name: default, services: [{name: api, host: api.test, enabled: false, auth: {type: bearer, token: API_KEY}}]}]`, "apply", "-f", "-")
+			}},
+			{"the vault is deleted", func(string) {
+				if a := w.send("DELETE", "/v1/vaults/default", w.login(), ""); a.status != 200 {
+					t.Errorf("%d %s", a.status, a.body)
+				}
+			}},
+		} {
+			t.Run(string(e)+"/"+r.name, func(t *testing.T) {
+				w.apply(worldDeclaration, worldCredentials)
+				token := w.mint("to be cut")
+				conn, err := w.dial(e, token, "default", "api.test")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer conn.Close()
+				io.WriteString(conn, w.spell(e, token, "default", call{host: "api.test", target: "/events?id=" + token[len(token)-8:]}))
+				resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body := bufio.NewReader(resp.Body)
+				if _, err := body.ReadString('\n'); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				r.cut(token)
+				conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+				_, err = io.Copy(io.Discard, body)
+				if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("the stream went on, or ended cleanly: %v", err)
+				}
+				t.Logf("cut %v after the change was asked for", time.Since(began))
+			})
 		}
-		defer conn.Close()
-		io.WriteString(conn, w.spell(e, token, "default", call{host: "api.test", target: "/events?id=revoked-" + string(e)}))
-		br := bufio.NewReader(conn)
-		resp, err := http.ReadResponse(br, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body := bufio.NewReader(resp.Body)
-		if _, err := body.ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
-		revoked := time.Now()
-		w.revoke(token)
-		conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-		_, err = io.Copy(io.Discard, body)
-		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("%s: the stream went on after the session was revoked, or ended cleanly: %v", e, err)
-		}
-		t.Logf("%s: cut after %v", e, time.Since(revoked))
 	}
 }

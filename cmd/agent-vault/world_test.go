@@ -154,20 +154,21 @@ func originHandler() http.Handler {
 			io.WriteString(w, strings.Repeat("x", 100))
 			w.(http.Flusher).Flush()
 			panic(http.ErrAbortHandler)
-		case r.URL.Path == "/events":
-			gate, _ := release.LoadOrStore(r.URL.Query().Get("id"), make(chan struct{}))
+		case r.URL.Path == "/events": // one at once, and one for each /events/next
+			gate, _ := release.LoadOrStore(r.URL.Query().Get("id"), make(chan struct{}, 64))
 			w.Header().Set("Content-Type", "text/event-stream")
-			fmt.Fprintf(w, "data: first %d\n\n", time.Now().UnixNano())
-			w.(http.Flusher).Flush()
-			select {
-			case <-gate.(chan struct{}):
-			case <-r.Context().Done():
-				return
+			for {
+				fmt.Fprintf(w, "data: %d\n\n", time.Now().UnixNano())
+				w.(http.Flusher).Flush()
+				select {
+				case <-gate.(chan struct{}):
+				case <-r.Context().Done():
+					return
+				}
 			}
-			fmt.Fprintf(w, "data: second %d\n\n", time.Now().UnixNano())
-		case r.URL.Path == "/events/release":
+		case r.URL.Path == "/events/next":
 			if gate, ok := release.Load(r.URL.Query().Get("id")); ok {
-				close(gate.(chan struct{}))
+				gate.(chan struct{}) <- struct{}{}
 			}
 		case r.URL.Path == "/download":
 			n, err := strconv.ParseInt(r.URL.Query().Get("bytes"), 10, 64)
