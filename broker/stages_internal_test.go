@@ -20,7 +20,7 @@ type fixed struct{ snap vault.Snapshot }
 func (f fixed) Snapshot(context.Context) (vault.Snapshot, error) { return f.snap, nil }
 func (f fixed) Revision(context.Context) (int64, error)          { return f.snap.Revision, nil }
 
-// stagesBroker decides for one session and one bearer service.
+// stagesBroker decides for one session and bearer services.
 func stagesBroker(t testing.TB) (*Broker, Request, *http.Request) {
 	t.Helper()
 	key, token := seal.NewKey(), vault.NewToken(vault.PrefixSession)
@@ -41,7 +41,11 @@ func stagesBroker(t testing.TB) (*Broker, Request, *http.Request) {
 		Revision: 1, Initialized: true,
 		Vaults: []vault.Vault{{
 			ID: "v", Name: "default",
-			Services:    []vault.Service{{Name: "api", Host: "api.example.com", Enabled: true, Auth: auth}},
+			Services: []vault.Service{
+				{Name: "api", Host: "api.example.com", Enabled: true, Auth: auth},
+				{Name: "example", Host: "example.com", Enabled: true, Auth: auth},
+				{Name: "other", Host: "other.test", Enabled: true, Auth: auth},
+			},
 			Credentials: map[string]vault.Credential{"K": {Key: "K", Version: 1, Box: box}},
 		}},
 		Sessions: []vault.Session{{ID: "s", Digest: vault.DigestToken(token), VaultID: "v", ExpiresAt: time.Now().Add(time.Hour)}},
