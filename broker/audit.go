@@ -66,7 +66,7 @@ var ErrAudit = errors.New("audit record could not be written")
 // been acknowledged to anyone. A symlink, and a file that others may read or
 // write, are refused.
 func OpenAudit(path string, key []byte) (*Audit, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_APPEND|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if errors.Is(err, syscall.ELOOP) {
 		return nil, fmt.Errorf("audit log: %s is a symbolic link; name the real place", path)
 	}
@@ -90,8 +90,11 @@ func (a *Audit) resume() error {
 	if err != nil {
 		return err
 	}
+	if info.Mode()&os.ModeCharDevice != 0 {
+		return nil // nothing to take up
+	}
 	if !info.Mode().IsRegular() {
-		return nil // a device: nothing to take up
+		return fmt.Errorf("%s is not a file", a.file.Name())
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return fmt.Errorf("%s is open to others (mode %04o); run: chmod go= %[1]s", a.file.Name(), info.Mode().Perm())
@@ -141,7 +144,9 @@ func (a *Audit) Append(r *Record) error {
 	}
 	r.Seq = a.seq + 1
 	a.buf.Reset()
-	if err := json.NewEncoder(&a.buf).Encode(r); err != nil {
+	enc := json.NewEncoder(&a.buf)
+	enc.SetEscapeHTML(false) // would make six bytes of each & of a path
+	if err := enc.Encode(r); err != nil {
 		return errors.Join(ErrAudit, err)
 	}
 	body := a.buf.Bytes()[:a.buf.Len()-2] // without "}\n"

@@ -76,7 +76,7 @@ type Broker struct {
 	key       seal.Key
 	audit     *Audit
 	dialer    *Dialer
-	transport *http.Transport // HTTP/1.1 and HTTP/2
+	tls       *tls.Config     // of upstreams; shared, and so are its session tickets
 	upgrades  *http.Transport // HTTP/1.1 only: Upgrade does not exist in HTTP/2
 	limits    Limits
 	maxStale  time.Duration
@@ -126,25 +126,25 @@ func New(o Options) (*Broker, error) {
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
-	b.transport = newTransport(b.dialer, o.Roots)
-	b.upgrades = newTransport(b.dialer, o.Roots)
+	b.tls = &tls.Config{
+		RootCAs:            o.Roots,
+		MinVersion:         tls.VersionTLS12,
+		ClientSessionCache: tls.NewLRUClientSessionCache(4096),
+	}
+	b.upgrades = b.newTransport()
 	b.upgrades.Protocols = new(http.Protocols)
 	b.upgrades.Protocols.SetHTTP1(true)
 	return b, nil
 }
 
-// newTransport returns the upstream transport. Only its RoundTrip is ever
-// used: it follows no redirects and knows no cookies (R6), and it verifies
-// every certificate (R7).
-func newTransport(d *Dialer, roots *x509.CertPool) *http.Transport {
+// newTransport returns an upstream transport. Only its RoundTrip is ever used:
+// it follows no redirects and knows no cookies (R6), and it verifies every
+// certificate (R7).
+func (b *Broker) newTransport() *http.Transport {
 	return &http.Transport{
-		Proxy:       nil, // never from the environment
-		DialContext: d.DialContext,
-		TLSClientConfig: &tls.Config{
-			RootCAs:            roots,
-			MinVersion:         tls.VersionTLS12,
-			ClientSessionCache: tls.NewLRUClientSessionCache(1024),
-		},
+		Proxy:                  nil, // never from the environment
+		DialContext:            b.dialUpstream,
+		TLSClientConfig:        b.tls,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  5 * time.Minute,
 		ExpectContinueTimeout:  time.Second,
@@ -159,7 +159,7 @@ func newTransport(d *Dialer, roots *x509.CertPool) *http.Transport {
 		HTTP2: &http.HTTP2Config{
 			SendPingTimeout:               30 * time.Second,
 			PingTimeout:                   15 * time.Second,
-			MaxReceiveBufferPerConnection: 4 << 20,
+			MaxReceiveBufferPerConnection: 4<<20 - 1, // the most that net/http takes
 			MaxReceiveBufferPerStream:     1 << 20,
 		},
 	}
@@ -243,7 +243,6 @@ func (b *Broker) Close() {
 			s.live.end()
 		}
 	}
-	b.transport.CloseIdleConnections()
 	b.upgrades.CloseIdleConnections()
 }
 

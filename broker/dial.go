@@ -40,6 +40,7 @@ type HostAddress struct {
 type BlockedError struct {
 	Address string
 	Reason  string
+	Always  bool // no configuration allows it
 }
 
 func (e *BlockedError) Error() string { return "address " + e.Address + " is " + e.Reason }
@@ -85,20 +86,20 @@ func (d *Dialer) Check(resolved string) error {
 		return &BlockedError{Address: "?", Reason: "not an address"}
 	}
 	addr := ap.Addr()
-	blocked := func(reason string) error {
-		return &BlockedError{Address: addr.String(), Reason: reason}
+	never := func(reason string) error {
+		return &BlockedError{Address: addr.String(), Reason: reason, Always: true}
 	}
 	if addr.Zone() != "" {
-		return blocked("an address with a zone")
+		return never("an address with a zone")
 	}
 	if d.isOwn(addr.Unmap(), ap.Port()) {
-		return blocked("the vault's own listener")
+		return never("the vault's own listener")
 	}
 	// An address is judged by what it is and by every IPv4 address inside it.
 	forms := append(embeddedIPv4(addr), addr)
 	for _, form := range forms {
 		if inAny(metadataAddresses, form) {
-			return blocked("a cloud metadata address")
+			return never("a cloud metadata address")
 		}
 	}
 	for _, form := range forms {
@@ -108,7 +109,7 @@ func (d *Dialer) Check(resolved string) error {
 	}
 	for _, form := range forms {
 		if isSpecial(form) {
-			return blocked("not a public address")
+			return &BlockedError{Address: addr.String(), Reason: "not a public address"}
 		}
 	}
 	return nil

@@ -59,6 +59,9 @@ type exchange struct {
 
 // Serve carries one request through the stages and answers it.
 func (b *Broker) Serve(w http.ResponseWriter, r *http.Request, x Request) {
+	if r.Context().Err() != nil {
+		panic(http.ErrAbortHandler) // the agent has gone, or its connection cannot be used any more
+	}
 	e := &exchange{Broker: b, Request: x, w: w, r: r, id: b.newID(), start: b.now()}
 	b.metrics.inFlight.Inc()
 	defer e.finish()
@@ -128,8 +131,12 @@ func (e *exchange) wellFormed() *Fault {
 		return bad("the path and query are longer than 16 KiB")
 	case strings.IndexByte(e.Path, '#') >= 0 || strings.IndexByte(e.RawQuery, '#') >= 0:
 		return bad("a request target must not hold a fragment")
+	case hasControl(e.Path) || hasControl(e.RawQuery): // HTTP/2 can carry what HTTP/1 cannot
+		return bad("a request target must not hold spaces or control characters")
 	case holdsToken(e.Path) || holdsToken(e.RawQuery):
 		return bad("the request's URL holds a token of the vault; send it in its header only")
+	case len(e.r.Method) > maxMethod:
+		return bad("the method is too long")
 	case strings.ToUpper(e.r.Method) != e.r.Method:
 		return bad("methods are upper case")
 	}
@@ -147,6 +154,15 @@ func (e *exchange) wellFormed() *Fault {
 		}
 	}
 	return nil
+}
+
+func hasControl(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] == 0x7f {
+			return true
+		}
+	}
+	return false
 }
 
 // decide asks the vault's Set about the very bytes that would be sent.
@@ -198,7 +214,7 @@ func (e *exchange) record(kind string, now time.Time) *Record {
 	r := &Record{
 		Time: now.UTC(), Kind: kind, Request: e.id, Entrance: e.Entrance.String(),
 		Target: e.Target.Scheme + "://" + e.Target.Address(),
-		Method: e.r.Method, Path: e.Path,
+		Method: clip(e.r.Method, maxMethod), Path: recordable(e.Path),
 	}
 	if e.session != nil {
 		r.Session = e.session.id
@@ -210,6 +226,22 @@ func (e *exchange) record(kind string, now time.Time) *Record {
 		r.Service, r.Credentials = e.service.name, e.service.keys
 	}
 	return r
+}
+
+// recordable is a path as it is recorded. What was refused may hold a token, or
+// be of any length.
+func recordable(path string) string {
+	if holdsToken(path) {
+		return "[held a token]"
+	}
+	return clip(path, maxTarget)
+}
+
+func clip(s string, most int) string {
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
 }
 
 // refuse answers with a fault, unless an answer has begun already; then it

@@ -19,6 +19,9 @@ var hopByHop = map[string]bool{
 	"Transfer-Encoding": true, "Upgrade": true, "Http2-Settings": true,
 }
 
+// framing fields say where a message ends and for whom it is.
+var framing = map[string]bool{"Content-Length": true, "Host": true, "Transfer-Encoding": true}
+
 // plainName spells a field name the way that lenient upstreams read it: CGI and
 // WSGI turn "-" into "_", so X_Vault is X-Vault to them.
 func plainName(name string) string {
@@ -36,7 +39,9 @@ func (e *exchange) requestHeader() http.Header {
 	dst := make(http.Header, len(src)+2)
 	named := connectionNames(src)
 	for name, values := range src {
-		if !e.passes(plainName(name), named) {
+		plain := plainName(name)
+		if !e.passes(plain, named) || holdsToken(strings.ToLower(name)) ||
+			name != plain && framing[plain] { // a twin that a lenient upstream could frame by
 			continue
 		}
 		kept := values
@@ -157,19 +162,40 @@ func ownSlot(slots []string, plain string) bool {
 	return false
 }
 
+// comesBack reports whether a field of an answer may reach the agent. The name
+// is compared without regard to case: it has been canonicalized.
+func (e *exchange) comesBack(name string) bool {
+	if hopByHop[name] || strings.HasPrefix(name, "Proxy-") ||
+		name == "Alt-Svc" || // would lead the agent around the vault
+		name == ErrorHeader { // only the vault's own answers carry it
+		return false
+	}
+	for _, needle := range e.needles {
+		if containsFold(name, needle) {
+			e.scrubbed++
+			return false
+		}
+	}
+	return true
+}
+
+func containsFold(s string, sub []byte) bool {
+	for i := 0; i+len(sub) <= len(s); i++ {
+		if strings.EqualFold(s[i:i+len(sub)], string(sub)) {
+			return true
+		}
+	}
+	return false
+}
+
 // responseHeader copies what of the upstream's header the agent may see into
 // dst and masks credentials in it.
 func (e *exchange) responseHeader(dst, src http.Header) {
 	named := connectionNames(src)
 	for name, values := range src {
-		if hopByHop[name] || named[name] || strings.HasPrefix(name, "Proxy-") ||
-			name == "Alt-Svc" || // would lead the agent around the vault
-			name == ErrorHeader { // only the vault's own answers carry it
-			continue
+		if !named[name] && e.comesBack(name) {
+			dst[name] = append(dst[name], e.maskValues(values)...)
 		}
-		masked, n := maskField(name, e.needles)
-		dst[masked] = append(dst[masked], e.maskValues(values)...)
-		e.scrubbed += n
 	}
 	// net/http would invent these two.
 	for _, name := range []string{"Content-Type", "Date"} {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 
 	"agentvault/vault"
@@ -44,9 +45,14 @@ func Identify(token, vaultName string) Identity {
 	return Identity{digest: vault.DigestToken(token), vault: vaultName, given: true}
 }
 
-// holdsToken reports whether s holds something that looks like a token of
-// ours. Such text never goes upstream (R8).
+// holdsToken reports whether s, as it stands or percent-decoded, holds something
+// that looks like a token of ours. Such text never goes upstream (R8).
 func holdsToken(s string) bool {
+	if strings.IndexByte(s, '%') >= 0 {
+		if plain, err := url.PathUnescape(s); err == nil && plain != s && holdsToken(plain) {
+			return true
+		}
+	}
 	for {
 		i := strings.Index(s, "av_")
 		if i < 0 {

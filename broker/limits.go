@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +21,7 @@ type Limits struct {
 // Bounds that are not configured (SECURITY.md, defaults).
 const (
 	maxTarget      = 16 << 10 // bytes of path and query
+	maxMethod      = 32       // bytes
 	maxHeaderField = 16 << 10 // bytes of one header field
 	streamIdle     = 10 * time.Minute
 	writeStall     = 2 * time.Minute
@@ -39,6 +41,22 @@ type live struct {
 
 	mu   sync.Mutex
 	uses map[*use]struct{} // what is open
+
+	// HTTP/2 connections have one window for all of their streams, so whoever
+	// does not read what it asked for stops the others. A session's connections
+	// are therefore its own.
+	dial      sync.Once
+	transport *http.Transport
+}
+
+// upstreams returns the session's transport.
+func (lv *live) upstreams(b *Broker) *http.Transport {
+	lv.dial.Do(func() {
+		t := b.newTransport()
+		lv.transport = t
+		context.AfterFunc(lv.ctx, t.CloseIdleConnections)
+	})
+	return lv.transport
 }
 
 func newLive(l Limits, expires, now time.Time) *live {

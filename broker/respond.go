@@ -23,11 +23,21 @@ func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fa
 	if f := e.use.cutBy(); f != nil { // before it could be seen to have begun
 		return e.hinting(f)
 	}
+	if resp.StatusCode < 200 || resp.StatusCode > 999 { // net/http would panic on it
+		f := NewFault(CodeUpstreamError)
+		f.Err = errors.New("upstream sent an impossible status")
+		return f
+	}
 	h := e.w.Header()
 	e.responseHeader(h, resp.Header)
-	announced := len(resp.Trailer)
-	if announced > 0 {
-		h["Trailer"] = slices.Sorted(maps.Keys(resp.Trailer))
+	var announced []string
+	for _, name := range slices.Sorted(maps.Keys(resp.Trailer)) {
+		if e.comesBack(name) {
+			announced = append(announced, name)
+		}
+	}
+	if announced != nil {
+		h["Trailer"] = announced
 	}
 	e.status = resp.StatusCode
 	e.w.WriteHeader(resp.StatusCode)
@@ -41,10 +51,10 @@ func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fa
 	// no trailers behind a body with a length.
 	_ = rc.Flush()
 	for name, values := range resp.Trailer {
-		if hopByHop[name] || name == ErrorHeader || name == "Alt-Svc" {
+		switch {
+		case !e.comesBack(name):
 			continue
-		}
-		if len(resp.Trailer) != announced {
+		case !slices.Contains(announced, name):
 			name = http.TrailerPrefix + name
 		}
 		h[name] = e.maskValues(values)
@@ -62,7 +72,7 @@ func (e *exchange) copyBody(rc *http.ResponseController, resp *http.Response) *F
 		return e.bodyFault(err)
 	}
 	src := io.Reader(resp.Body)
-	if len(e.needles) > 0 && isIdentity(resp.Header) {
+	if len(e.needles) > 0 {
 		s := newScrubber(resp.Body, e.needles)
 		src = s
 		defer func() { e.scrubbed += s.hits }()
@@ -118,9 +128,7 @@ func (e *exchange) bodyFault(err error) *Fault {
 	case err == nil:
 		return nil
 	}
-	f := NewFault(code)
-	f.Err = err
-	return f
+	return upstreamFault(code, err)
 }
 
 // agentGone ends the exchange without a fault of ours: there is nobody left to
@@ -130,15 +138,6 @@ func (e *exchange) agentGone() *Fault {
 		return f
 	}
 	panic(http.ErrAbortHandler)
-}
-
-func isIdentity(h http.Header) bool {
-	for _, v := range h["Content-Encoding"] {
-		if v != "" && !strings.EqualFold(v, "identity") {
-			return false
-		}
-	}
-	return true
 }
 
 func isEventStream(h http.Header) bool {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -39,22 +40,25 @@ func needlesOf(needles [][]byte, value []byte) [][]byte {
 	return needles
 }
 
-// mask overwrites every occurrence of a needle in b, so that lengths hold, and
-// returns how many there were.
-func mask(b []byte, needles [][]byte) int {
+// mask overwrites in out, a copy of raw, every occurrence of a needle in raw, so
+// that lengths hold. It returns how many of them end behind seen. Looking in one
+// and writing to the other, a needle that is part of another does not hide it.
+func mask(out, raw []byte, needles [][]byte, seen int) int {
 	n := 0
 	for _, needle := range needles {
-		for i := 0; ; {
-			at := bytes.Index(b[i:], needle)
+		for i, done := 0, 0; ; i++ {
+			at := bytes.Index(raw[i:], needle)
 			if at < 0 {
 				break
 			}
 			i += at
-			for j := range needle {
-				b[i+j] = '*'
+			end := i + len(needle)
+			for j := max(i, done); j < end; j++ {
+				out[j] = '*'
 			}
-			i += len(needle)
-			n++
+			if done = end; end > seen {
+				n++
+			}
 		}
 	}
 	return n
@@ -63,9 +67,9 @@ func mask(b []byte, needles [][]byte) int {
 func maskField(s string, needles [][]byte) (string, int) {
 	for _, needle := range needles {
 		if len(s) >= len(needle) && strings.Contains(s, string(needle)) {
-			b := []byte(s)
-			n := mask(b, needles)
-			return string(b), n
+			out := []byte(s)
+			n := mask(out, []byte(s), needles, 0)
+			return string(out), n
 		}
 	}
 	return s, 0
@@ -78,9 +82,10 @@ type scrubber struct {
 	src     io.Reader
 	needles [][]byte
 	longest int
-	buf     []byte // read and not yet given out
-	ready   int    // bytes of buf that may be given out
-	err     error  // from src, given out after buf
+	raw     []byte // read and not yet given out
+	out     []byte // the same, masked
+	ready   int    // bytes of out that may be given out
+	err     error  // from src, given out after the rest
 	hits    int
 }
 
@@ -95,18 +100,20 @@ func newScrubber(src io.Reader, needles [][]byte) *scrubber {
 // Read implements io.Reader. p must be longer than the longest needle.
 func (s *scrubber) Read(p []byte) (int, error) {
 	for s.ready == 0 && s.err == nil {
-		held := len(s.buf)
-		s.buf = append(s.buf, make([]byte, len(p))...)
-		n, err := s.src.Read(s.buf[held:])
-		s.buf, s.err = s.buf[:held+n], err
-		s.hits += mask(s.buf, s.needles)
-		s.ready = len(s.buf)
+		held := len(s.raw)
+		s.raw = slices.Grow(s.raw, len(p))[:held+len(p)]
+		n, err := s.src.Read(s.raw[held:])
+		s.raw, s.err = s.raw[:held+n], err
+		s.out = append(s.out, s.raw[held:]...)
+		s.hits += mask(s.out, s.raw, s.needles, held)
+		s.ready = len(s.raw)
 		if err == nil {
 			s.ready -= s.hold()
 		}
 	}
-	n := copy(p, s.buf[:s.ready])
-	s.buf = s.buf[:copy(s.buf, s.buf[n:])]
+	n := copy(p, s.out[:s.ready])
+	s.raw = s.raw[:copy(s.raw, s.raw[n:])]
+	s.out = s.out[:copy(s.out, s.out[n:])]
 	s.ready -= n
 	if s.ready == 0 && s.err != nil {
 		return n, s.err
@@ -117,7 +124,7 @@ func (s *scrubber) Read(p []byte) (int, error) {
 // hold returns the length of the longest suffix that is the beginning of a
 // needle.
 func (s *scrubber) hold() int {
-	tail := s.buf[max(0, len(s.buf)-s.longest+1):]
+	tail := s.raw[max(0, len(s.raw)-s.longest+1):]
 	for len(tail) > 0 {
 		for _, n := range s.needles {
 			if len(tail) < len(n) && bytes.HasPrefix(n, tail) {

@@ -62,6 +62,28 @@ func TestScrubberAcrossReads(t *testing.T) {
 	}
 }
 
+// A needle that is part of another, or overlaps it, hides it nowhere.
+func TestScrubberMasksTheUnion(t *testing.T) {
+	needles := [][]byte{[]byte("sk-prefix-0001"), []byte("sk-prefix-0001-and-a-tail"), []byte("tail-of-another")}
+	for text, want := range map[string]string{
+		"sk-prefix-0001!":                       "**************!",
+		"sk-prefix-0001-and-a-tail!":            "*************************!",
+		"sk-prefix-0001-and-a-tail-of-another!": "************************************!",
+		"sk-prefix-0001-and-a-tai!":             "**************-and-a-tai!",
+		"sk-prefix-000!":                        "sk-prefix-000!",
+	} {
+		for n := 1; n <= len(text); n++ {
+			got, err := io.ReadAll(newScrubber(&pieces{[]byte(text), n}, needles))
+			if err != nil || string(got) != want {
+				t.Errorf("%q in pieces of %d: %q, %v, want %q", text, n, got, err, want)
+			}
+		}
+		if got, _ := maskField(text, needles); got != want {
+			t.Errorf("%q in a field: %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestScrubberHoldsNothingBack(t *testing.T) {
 	needles := needlesOf(nil, []byte("sk-live-3f9a77c1"))
 	pr, pw := io.Pipe()

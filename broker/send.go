@@ -1,17 +1,17 @@
 package broker
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
 	"os"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -44,6 +44,7 @@ func (e *exchange) inject() *Fault {
 		e.body = &countingBody{ReadCloser: e.r.Body, in: e.r, out: out}
 		out.Body, out.ContentLength = e.body, e.r.ContentLength
 	}
+	e.noteInjected(req.Header)
 	if e.wantsWebSocket() {
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}
@@ -58,6 +59,22 @@ func (e *exchange) open(key string) (seal.Plaintext, error) {
 		e.needles = needlesOf(e.needles, p.Bytes())
 	}
 	return p, err
+}
+
+// noteInjected adds what the kind made of the credentials, such as the base64
+// of user and password, to what must not come back.
+func (e *exchange) noteInjected(h http.Header) {
+	if len(e.needles) == 0 {
+		return
+	}
+	for _, name := range e.service.slots.Headers {
+		for _, v := range h[name] {
+			value := []byte(v[strings.LastIndexByte(v, ' ')+1:])
+			if len(value) >= minScrubbed && !slices.ContainsFunc(e.needles, func(n []byte) bool { return bytes.Equal(n, value) }) {
+				e.needles = append(e.needles, value)
+			}
+		}
+	}
 }
 
 func injectFault(err error) *Fault {
@@ -80,9 +97,11 @@ func injectFault(err error) *Fault {
 	return f
 }
 
-// wantsWebSocket: RFC 6455 §4.1. Other upgrades are dropped as hop-by-hop.
+// wantsWebSocket: RFC 6455 §4.1. Other upgrades are dropped as hop-by-hop, and
+// so is one with a body: it would go on being read from a connection that is
+// the WebSocket's by then.
 func (e *exchange) wantsWebSocket() bool {
-	return e.r.ProtoMajor == 1 && strings.EqualFold(e.r.Header.Get("Upgrade"), "websocket") &&
+	return e.r.ProtoMajor == 1 && e.r.Method == http.MethodGet && e.body == nil && strings.EqualFold(e.r.Header.Get("Upgrade"), "websocket") &&
 		httpguts.HeaderValuesContainsToken(e.r.Header["Connection"], "upgrade")
 }
 
@@ -94,6 +113,7 @@ func (e *exchange) send() *Fault {
 	e.use.vault, e.use.service = e.vault.id, e.service
 	e.use.end = func() {
 		e.cancel()
+		e.body.interrupt()
 		if e.begun.Load() {
 			_ = rc.SetWriteDeadline(time.Now()) // not every writer has one
 		}
@@ -104,13 +124,20 @@ func (e *exchange) send() *Fault {
 	defer e.session.live.release(&e.use)
 
 	in := &interim{e: e}
-	ctx := httptrace.WithClientTrace(e.ctx, &httptrace.ClientTrace{Got1xxResponse: in.forward})
-	if e.body != nil && e.r.ProtoMajor == 1 {
-		_ = rc.EnableFullDuplex() // an early answer must not wait for the upload
+	trace := &httptrace.ClientTrace{Got1xxResponse: in.forward}
+	if e.body != nil {
+		e.body.rc = rc
+		watch := &uploadWatch{e: e}
+		defer watch.stop()
+		trace.GotConn = watch.gotConn
+		if e.r.ProtoMajor == 1 {
+			_ = rc.EnableFullDuplex() // an early answer must not wait for the upload
+		}
 	}
-	transport := e.transport
-	if e.out.Header["Upgrade"] != nil {
-		transport = e.upgrades
+	ctx := httptrace.WithClientTrace(e.ctx, trace)
+	transport := e.upgrades
+	if e.out.Header["Upgrade"] == nil {
+		transport = e.session.live.upstreams(e.Broker)
 	}
 	resp, err := transport.RoundTrip(e.out.WithContext(ctx))
 	in.close()
@@ -126,6 +153,11 @@ func (e *exchange) send() *Fault {
 
 // interim forwards 1xx answers, except 100, which net/http gives by itself when
 // the body is first read. They arrive on the transport's goroutine.
+//
+// They go to HTTP/1 only: net/http's HTTP/2 server encodes the header of a 1xx
+// while the handler goes on when the agent resets the stream, and what the
+// handler then does to the header ends the process. Nor do they go to agents
+// that wait for a 100: it is written without a lock against this goroutine.
 type interim struct {
 	e    *exchange
 	mu   sync.Mutex
@@ -133,21 +165,16 @@ type interim struct {
 }
 
 func (in *interim) forward(code int, header textproto.MIMEHeader) error {
+	if in.e.r.ProtoMajor != 1 || in.e.r.Header["Expect"] != nil {
+		return nil
+	}
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	if in.done || code == http.StatusContinue || code == http.StatusSwitchingProtocols {
 		return nil
 	}
 	h := in.e.w.Header()
-	for name, values := range header {
-		if hopByHop[name] || name == "Alt-Svc" || name == ErrorHeader {
-			continue
-		}
-		for _, v := range values {
-			masked, _ := maskField(v, in.e.needles)
-			h[name] = append(h[name], masked)
-		}
-	}
+	in.e.responseHeader(h, http.Header(header))
 	in.e.w.WriteHeader(code)
 	clear(h) // net/http keeps them for the final answer otherwise
 	return nil
@@ -179,30 +206,17 @@ func (e *exchange) upstreamFault(err error) *Fault {
 	case errors.As(err, &netErr) && netErr.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
 		code = CodeUpstreamTimeout
 	}
+	return upstreamFault(code, err)
+}
+
+// upstreamFault is a fault with its cause. That a blocked address could be
+// allowed is said only where it could.
+func upstreamFault(code string, err error) *Fault {
 	f := NewFault(code)
-	f.Err = err
-	return f
-}
-
-// countingBody counts what the agent sends, and hands its trailers on when the
-// body ends.
-type countingBody struct {
-	io.ReadCloser
-	in, out *http.Request
-	n       atomic.Int64
-}
-
-func (b *countingBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	b.n.Add(int64(n))
-	if errors.Is(err, io.EOF) {
-		for name := range b.out.Trailer {
-			for _, v := range b.in.Trailer[name] {
-				if !holdsToken(v) {
-					b.out.Trailer[name] = append(b.out.Trailer[name], v)
-				}
-			}
-		}
+	f.Err = upstreamCause(err)
+	var blocked *BlockedError
+	if errors.As(err, &blocked) && blocked.Always {
+		f.Message = "the host's address is one that the vault never connects to"
 	}
-	return n, err
+	return f
 }

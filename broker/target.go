@@ -56,6 +56,9 @@ func RawTarget(requestURI string) (path, query string, hasQuery, ok bool) {
 // bytes of path and query. It reports false for the few spellings that
 // net/http cannot send unchanged.
 func upstreamURL(t Target, path, query string, hasQuery bool) (*url.URL, bool) {
+	if path == "*" && hasQuery {
+		return nil, false // RFC 9112 §3.2.4: the asterisk form has none
+	}
 	u := &url.URL{Scheme: t.Scheme, Host: t.Authority(), RawQuery: query, ForceQuery: hasQuery}
 	if !strings.HasPrefix(path, "//") {
 		u.Opaque = path // URL.RequestURI sends Opaque as it stands

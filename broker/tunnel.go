@@ -45,7 +45,7 @@ func (b *Broker) OpenTunnel(id Identity, t Target) (*Tunnel, *Fault) {
 	}
 	b.metrics.tunnels.Inc()
 	return &Tunnel{
-		Blind:  v.blind(t.Scheme, t.Host, t.Port),
+		Blind:  v.blind(t),
 		broker: b, view: view, session: s, vault: v, target: t,
 	}, nil
 }
@@ -127,9 +127,7 @@ func dialFault(err error) *Fault {
 	case errors.As(err, &netErr) && netErr.Timeout():
 		code = CodeUpstreamTimeout
 	}
-	f := NewFault(code)
-	f.Err = err
-	return f
+	return upstreamFault(code, err)
 }
 
 func splice(ctx context.Context, agent, upstream net.Conn) (in, out int64) {

@@ -31,7 +31,7 @@ func (e *exchange) upgrade(resp *http.Response) *Fault {
 	header := make(http.Header, len(resp.Header))
 	e.responseHeader(header, resp.Header)
 	delete(header, "Content-Type")
-	header["Connection"], header["Upgrade"] = []string{"Upgrade"}, resp.Header["Upgrade"]
+	header["Connection"], header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	e.status = resp.StatusCode
 	if err := writeSwitch(buffered.Writer, header); err != nil {
 		return nil

@@ -98,9 +98,10 @@ func TestUpstreamFaults(t *testing.T) {
 			b.dialer.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 			roots := x509.NewCertPool()
 			roots.AddCert(good.Certificate())
-			b.transport.TLSClientConfig.RootCAs = roots
+			b.tls.RootCAs = roots
 			// The real ones are 10 seconds and 5 minutes.
-			b.transport.TLSHandshakeTimeout, b.transport.ResponseHeaderTimeout = 200*time.Millisecond, 200*time.Millisecond
+			upstreams := b.view.Load().sessions[x.Identity.digest].live.upstreams(b)
+			upstreams.TLSHandshakeTimeout, upstreams.ResponseHeaderTimeout = 200*time.Millisecond, 200*time.Millisecond
 			x.Target.Host = r.host
 
 			w := httptest.NewRecorder()

@@ -34,6 +34,16 @@ func (u *use) cut(why *Fault) {
 	}
 }
 
+// unlessOver calls f, unless the use has ended: then what f would reach may
+// belong to somebody else.
+func (u *use) unlessOver(f func()) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.over {
+		f()
+	}
+}
+
 // stop says that there is nothing left to cut.
 func (u *use) stop() {
 	u.mu.Lock()
@@ -55,7 +65,7 @@ func (u *use) refusedBy(v *View) *Fault {
 	case vv == nil || vv.broken:
 		return NewFault(CodeUnavailable)
 	case u.service == nil:
-		if vv.blind(u.query.Scheme, u.query.Host, u.query.Port) {
+		if vv.blind(Target{Scheme: u.query.Scheme, Host: u.query.Host, Port: u.query.Port}) {
 			return nil
 		}
 		return NewFault(CodeForbidden)

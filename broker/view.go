@@ -207,9 +207,10 @@ func (v *vaultView) decide(q policy.Query) (*service, *Fault) {
 	return s, NewFault(CodeForbidden)
 }
 
-// blind reports whether a tunnel to the target goes through un-intercepted.
-func (v *vaultView) blind(scheme, host string, port uint16) bool {
-	return v.tunnel && !v.set.Covers(scheme, host, port)
+// blind reports whether a tunnel to the target goes through un-intercepted. An
+// address never does: it is no name (R4).
+func (v *vaultView) blind(t Target) bool {
+	return v.tunnel && !t.IsIP() && !v.set.Covers(t.Scheme, t.Host, t.Port)
 }
 
 // admit finds who presents the identity and which vault is meant. For a

@@ -155,6 +155,7 @@ func (k *kit) startBroker(t testing.TB, key seal.Key, o kitOptions) {
 	for _, name := range []string{"api.example.com", "other.example.com", "unmatched.example.com", "plain.example.com"} {
 		hosts[name] = broker.HostAddress{Addr: at.Addr(), Port: at.Port()}
 	}
+	hosts["private.example.com"] = broker.HostAddress{Addr: netip.MustParseAddr("10.1.2.3")}
 	k.broker, err = broker.New(broker.Options{
 		Source: k.source, Key: key, Audit: audit, Roots: k.origin, Limits: o.limits, NewID: o.newID,
 		Dialer: broker.Dialer{Hosts: hosts, Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -83,9 +84,64 @@ func TestBlindTunnel(t *testing.T) {
 	must(t, tls.Client(w.Conn, &tls.Config{RootCAs: k.roots, ServerName: "api.example.com"}).Handshake())
 	// What the guard blocks is answered instead of the 200.
 	w = k.dial(t)
-	w.send(t, "CONNECT 10.1.2.3:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Bearer "+k.loose+"\r\n\r\n")
+	w.send(t, "CONNECT private.example.com:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Bearer "+k.loose+"\r\n\r\n")
 	if resp, body := w.answer(t, "CONNECT"); resp.StatusCode != 403 || fault(t, resp, body) != "network_blocked" {
 		t.Errorf("CONNECT to a private address: %s %s", resp.Status, body)
+	}
+}
+
+// R4: an address is no name, so it is never let through blindly.
+func TestNoBlindTunnelToAnAddress(t *testing.T) {
+	k := newKit(t, kitOptions{})
+	w := k.connect(t, k.loose, k.upstream.Listener.Addr().String())
+	c := tls.Client(w.Conn, &tls.Config{RootCAs: k.roots, ServerName: "127.0.0.1"})
+	if err := c.Handshake(); err != nil {
+		t.Fatalf("the tunnel is not intercepted: %v", err)
+	}
+	in := &wire{Conn: c, r: bufio.NewReader(c)}
+	in.send(t, "GET / HTTP/1.1\r\nHost: "+k.upstream.Listener.Addr().String()+"\r\n\r\n")
+	if resp, body := in.answer(t, "GET"); resp.StatusCode != 403 || fault(t, resp, body) != "forbidden" {
+		t.Errorf("%s %s", resp.Status, body)
+	}
+}
+
+// An agent that resets its streams while 1xx answers come does not harm the
+// process. (net/http's HTTP/2 server encodes the header of a 1xx on another
+// goroutine, and no longer waits for it once the stream is reset.)
+func TestInterimAnswersToResetStreams(t *testing.T) {
+	k := newKit(t, kitOptions{upstream: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for i := range 500 {
+			w.Header().Set(fmt.Sprintf("X-Field-%d", i), strings.Repeat("v", 200))
+		}
+		for range 3 {
+			w.WriteHeader(http.StatusEarlyHints)
+		}
+		_, _ = io.WriteString(w, "done")
+	})})
+	client := k.client(t, k.token, true)
+	var streams sync.WaitGroup
+	for range 8 {
+		streams.Go(func() {
+			for n := range 25 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(n)*200*time.Microsecond)
+				req, err := http.NewRequestWithContext(ctx, "GET", "https://api.example.com/", nil)
+				if err == nil {
+					var resp *http.Response
+					if resp, err = client.Do(req); err == nil {
+						_ = resp.Body.Close()
+					}
+				}
+				cancel()
+			}
+		})
+	}
+	streams.Wait()
+	resp, err := client.Get("https://api.example.com/")
+	must(t, err)
+	body, err := io.ReadAll(resp.Body)
+	must(t, err)
+	if resp.StatusCode != 200 || string(body) != "done" {
+		t.Errorf("%s %q", resp.Status, body)
 	}
 }
 

@@ -100,7 +100,7 @@ func New(o Options) (*Proxy, error) {
 		},
 	}
 	for _, srv := range []*http.Server{p.outer, p.inner} {
-		srv.Handler = p.counted(srv.Handler)
+		srv.Handler = p.counted(broker.BoundUploads(srv.Handler))
 		// No ReadTimeout and no WriteTimeout: they would cut long uploads and
 		// streams. The broker moves deadlines along with the body instead.
 		srv.ReadHeaderTimeout = headerTimeout

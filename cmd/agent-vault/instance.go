@@ -144,13 +144,13 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 // paths, and the API for the rest.
 func newAPIServer(control, path http.Handler) *http.Server {
 	return &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Handler: broker.BoundUploads(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if pathproxy.Serves(r) {
 				path.ServeHTTP(w, r)
 				return
 			}
 			control.ServeHTTP(w, r)
-		}),
+		})),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       90 * time.Second,
 		MaxHeaderBytes:    64 << 10,

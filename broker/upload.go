@@ -1,0 +1,171 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// countingBody counts what the agent sends, bounds how long it may stand still,
+// and hands its trailers on when the body ends.
+type countingBody struct {
+	io.ReadCloser
+	in, out *http.Request
+	rc      *http.ResponseController // nil until it is sent
+	n       atomic.Int64
+	until   time.Time   // deadline of the agent's side, zero before the first read
+	ended   atomic.Bool // nothing more will be read
+}
+
+// deadlineStep is how far a deadline may lag behind, so that not every read and
+// write moves it.
+const deadlineStep = 5 * time.Second
+
+func (b *countingBody) Read(p []byte) (int, error) {
+	if now := time.Now(); b.rc != nil && b.until.Sub(now) < streamIdle-deadlineStep {
+		b.until = now.Add(streamIdle)
+		_ = b.rc.SetReadDeadline(b.until) // not every writer has one
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.n.Add(int64(n))
+	if err != nil {
+		b.ended.Store(true)
+	}
+	if errors.Is(err, io.EOF) {
+		if b.rc != nil {
+			_ = b.rc.SetReadDeadline(time.Time{}) // net/http reads on, to notice an agent that goes
+		}
+		for name := range b.out.Trailer {
+			for _, v := range b.in.Trailer[name] {
+				if !holdsToken(v) {
+					b.out.Trailer[name] = append(b.out.Trailer[name], v)
+				}
+			}
+		}
+	}
+	return n, err
+}
+
+// interrupt ends a read that waits for the agent. Once the body has ended it does
+// nothing: net/http waits on the connection by then, for the next request.
+func (b *countingBody) interrupt() {
+	if b != nil && b.rc != nil && !b.ended.Load() {
+		_ = b.rc.SetReadDeadline(time.Now()) // not every writer has one
+	}
+}
+
+// An uploadWatch ends an upload that stands still when the upstream's
+// connection breaks. net/http's transport would go on waiting for the agent's
+// next bytes before it says so.
+type uploadWatch struct {
+	e *exchange
+
+	mu   sync.Mutex
+	drop func()
+}
+
+// gotConn is a hook of httptrace.
+func (w *uploadWatch) gotConn(info httptrace.GotConnInfo) {
+	c := info.Conn
+	if t, ok := c.(*tls.Conn); ok {
+		if t.ConnectionState().NegotiatedProtocol == "h2" {
+			return // does not wait
+		}
+		c = t.NetConn()
+	}
+	u, ok := c.(*upstreamConn)
+	if !ok {
+		return
+	}
+	drop := u.onClose(func() {
+		w.e.use.unlessOver(w.e.body.interrupt)
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.drop = drop
+}
+
+func (w *uploadWatch) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.drop != nil {
+		w.drop()
+	}
+}
+
+// An upstreamConn is a connection to an upstream that tells when it is closed.
+type upstreamConn struct {
+	net.Conn
+	mu     sync.Mutex
+	closed bool
+	tell   map[int]func()
+	next   int
+}
+
+// dialUpstream dials through the guard.
+func (b *Broker) dialUpstream(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := b.dialer.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return &upstreamConn{Conn: c}, nil
+}
+
+// onClose has f called once the connection is closed, which may be at once. The
+// function that it returns drops f.
+func (c *upstreamConn) onClose(f func()) (drop func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		go f() // not under the lock
+		return func() {}
+	}
+	if c.tell == nil {
+		c.tell = make(map[int]func())
+	}
+	n := c.next
+	c.next++
+	c.tell[n] = f
+	return func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.tell, n)
+	}
+}
+
+// Close implements net.Conn.
+func (c *upstreamConn) Close() error {
+	err := c.Conn.Close()
+	c.mu.Lock()
+	tell := c.tell
+	c.closed, c.tell = true, nil
+	c.mu.Unlock()
+	for _, f := range tell {
+		f()
+	}
+	return err
+}
+
+// BoundUploads keeps a request that was answered before its body had been read
+// from holding its connection: net/http reads on for a while, so that the client
+// sees the answer, and does so without a limit of time.
+func BoundUploads(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			defer func() {
+				_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(uploadRest)) // not every writer has one
+			}()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// uploadRest is how long a client may go on sending what nobody wants.
+const uploadRest = 2 * time.Second
