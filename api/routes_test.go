@@ -334,13 +334,13 @@ var signedInRoutes = append([]route{
 }, personsRoutes...)
 
 func TestTokens(t *testing.T) {
-	f, session, agent := filled(t)
-	ended, endedLogin := f.session(), f.owner
+	f, ended, agent := filled(t)
+	endedLogin := f.owner
 	f.clock.move(25 * time.Hour)
 	var login api.LoginResponse
 	f.post("/v1/auth/login", "", api.LoginRequest{Email: ownerEmail, Password: ownerPassword}).into(t, 200, &login)
 	f.owner = login.Token
-	session = f.session()
+	session := f.session()
 	for _, r := range signedInRoutes {
 		for name, token := range map[string]string{
 			"none": "", "noise": "noise", "ended session": ended, "ended login": endedLogin,

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,20 +32,23 @@ const mainVault = "main-vault"
 type fixture struct {
 	*vault.Registry
 	db  *store.DB
+	dir string // of the database's files
 	key seal.Key
 
-	owner, member, session, agent, nobody vault.Caller
+	owner, member, noAccess, session, agent, nobody vault.Caller
 
-	sessionID  string
-	loginToken string
+	sessionID                            string
+	loginToken, sessionToken, agentToken string // the owner's, the session's, the agent's
 
 	elapsed   atomic.Int64                               // of the clock, since epoch
 	published func(ctx context.Context, rev int64) error // nil: at once
 }
 
-func newFixture(t *testing.T, change ...func(*vault.Options)) *fixture {
+// newEmpty is an instance that nobody owns.
+func newEmpty(t *testing.T, change ...func(*vault.Options)) *fixture {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(t.TempDir(), "data", "vault.db")})
+	dir := filepath.Join(t.TempDir(), "data")
+	db, err := store.Open(t.Context(), store.Options{Path: filepath.Join(dir, "vault.db")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,11 +57,10 @@ func newFixture(t *testing.T, change ...func(*vault.Options)) *fixture {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	f := &fixture{db: db, key: seal.NewKey()}
+	f := &fixture{db: db, dir: dir, key: seal.NewKey()}
 	o := vault.Options{
-		Store: db, Key: f.key,
-		Now:      func() time.Time { return epoch.Add(time.Duration(f.elapsed.Load())) },
-		ProxyURL: func() string { return "http://127.0.0.1:14321" },
+		Store: db, Key: f.key, Now: f.now,
+		ProxyURL: func() string { return "http://127.0.0.1:14321/proxy" },
 		Published: func(ctx context.Context, rev int64) error {
 			if f.published == nil {
 				return nil
@@ -70,33 +74,48 @@ func newFixture(t *testing.T, change ...func(*vault.Options)) *fixture {
 	if f.Registry, err = vault.New(o); err != nil {
 		t.Fatal(err)
 	}
+	return f
+}
 
-	// People are put there without a password: hashing one takes its time.
+func newFixture(t *testing.T, change ...func(*vault.Options)) *fixture {
+	t.Helper()
+	f := newEmpty(t, change...)
 	ctx := t.Context()
-	person := func(id, role string) vault.Caller {
-		token := vault.NewToken(vault.PrefixLogin)
-		_, err := db.Write(ctx, func(tx vault.Tx) error {
-			return errors.Join(
-				tx.PutUser(vault.User{ID: id, Email: id + "@example.com", PasswordHash: "none", Role: role, CreatedAt: epoch}),
-				tx.PutLogin(vault.Login{Digest: vault.DigestToken(token), UserID: id, CreatedAt: epoch, ExpiresAt: epoch.Add(time.Hour)}))
-		})
-		must(t, err)
-		f.loginToken = token
-		return f.caller(t, token)
-	}
-	f.member, f.owner = person("member", vault.RoleMember), person("owner", vault.RoleOwner)
-	_, err = f.CreateVault(ctx, f.owner, mainVault)
+	f.owner, f.loginToken = f.person(t, "owner", vault.RoleOwner)
+	f.member, _ = f.person(t, "member", vault.RoleMember)
+	f.noAccess, _ = f.person(t, "no-access", vault.RoleNoAccess)
+	_, err := f.CreateVault(ctx, f.owner, mainVault)
 	must(t, err)
 	_, err = f.SetServices(ctx, f.owner, mainVault, services(t, `[{"name": "stripe", "host": "api.stripe.com", "auth": {"type": "bearer", "token": "STRIPE_KEY"}}]`))
 	must(t, err)
 	f.set(t, "STRIPE_KEY", "sk_live_first")
-	token, s, err := f.MintSession(ctx, f.owner, mainVault, time.Hour, "a label")
+	var s vault.Session
+	f.sessionToken, s, err = f.MintSession(ctx, f.owner, mainVault, time.Hour, "a label")
 	must(t, err)
-	f.session, f.sessionID = f.caller(t, token), s.ID
-	token, _, err = f.CreateAgent(ctx, f.owner, "robot", map[string]string{mainVault: vault.VaultProxy})
+	f.session, f.sessionID = f.caller(t, f.sessionToken), s.ID
+	f.agentToken, _, err = f.CreateAgent(ctx, f.owner, "robot", map[string]string{mainVault: vault.VaultProxy})
 	must(t, err)
-	f.agent = f.caller(t, token)
+	f.agent = f.caller(t, f.agentToken)
 	return f
+}
+
+func (f *fixture) now() time.Time { return epoch.Add(time.Duration(f.elapsed.Load())) }
+
+// pass moves the clock.
+func (f *fixture) pass(d time.Duration) { f.elapsed.Add(int64(d)) }
+
+// person puts a person there who has signed in, without a password: hashing
+// one takes its time.
+func (f *fixture) person(t *testing.T, id, role string) (c vault.Caller, token string) {
+	t.Helper()
+	token = vault.NewToken(vault.PrefixLogin)
+	_, err := f.db.Write(t.Context(), func(tx vault.Tx) error {
+		return errors.Join(
+			tx.PutUser(vault.User{ID: id, Email: id + "@example.com", PasswordHash: "none", Role: role, CreatedAt: epoch}),
+			tx.PutLogin(vault.Login{Digest: vault.DigestToken(token), UserID: id, CreatedAt: epoch, ExpiresAt: epoch.Add(time.Hour)}))
+	})
+	must(t, err)
+	return f.caller(t, token), token
 }
 
 func (f *fixture) caller(t *testing.T, token string) vault.Caller {
@@ -150,6 +169,14 @@ func services(t *testing.T, text string) []vault.Service {
 	return list
 }
 
+// refused checks that nothing but a refusal of this code and message came back.
+func refused(t *testing.T, what, code, message string, err error) {
+	t.Helper()
+	if codeOf(err) != code || err.Error() != message {
+		t.Errorf("%s:\n got %s: %v\nwant %s: %s", what, codeOf(err), err, code, message)
+	}
+}
+
 // codeOf is the code of a refusal, "" of none. Any other error is no code.
 func codeOf(err error) string {
 	var e *vault.Error
@@ -190,4 +217,18 @@ func diff(t *testing.T, what string, want, got any) {
 	if d := cmp.Diff(want, got, alike); d != "" {
 		t.Errorf("%s (-want +got):\n%s", what, d)
 	}
+}
+
+// files are the bytes of the database and of what SQLite keeps beside it.
+func (f *fixture) files(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	entries, err := os.ReadDir(f.dir)
+	must(t, err)
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(f.dir, e.Name()))
+		must(t, err)
+		all.Write(b)
+	}
+	return all.String()
 }

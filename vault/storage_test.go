@@ -1,0 +1,189 @@
+package vault_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"agentvault/vault"
+)
+
+var errBroken = errors.New("the disk is gone")
+
+// A brokenStore is a real store of which one call fails: the at-th since count
+// was 0, where the beginning of a transaction is a call too. At 0 none fails.
+type brokenStore struct {
+	vault.Store
+	at, count int
+}
+
+// breaking puts a brokenStore in front of a fixture's store.
+func breaking(s *brokenStore) func(*vault.Options) {
+	return func(o *vault.Options) { s.Store, o.Store = o.Store, s }
+}
+
+func (s *brokenStore) call() error {
+	if s.count++; s.count == s.at {
+		return errBroken
+	}
+	return nil
+}
+
+func (s *brokenStore) Read(ctx context.Context, f func(vault.Tx) error) error {
+	if err := s.call(); err != nil {
+		return err
+	}
+	return s.Store.Read(ctx, func(tx vault.Tx) error { return f(brokenTx{tx, s}) })
+}
+
+func (s *brokenStore) Write(ctx context.Context, f func(vault.Tx) error) (int64, error) {
+	if err := s.call(); err != nil {
+		return 0, err
+	}
+	return s.Store.Write(ctx, func(tx vault.Tx) error { return f(brokenTx{tx, s}) })
+}
+
+type brokenTx struct {
+	vault.Tx
+	s *brokenStore
+}
+
+func get[K, V any](s *brokenStore, f func(K) (V, error), k K) (V, error) {
+	if err := s.call(); err != nil {
+		var none V
+		return none, err
+	}
+	return f(k)
+}
+
+func list[V any](s *brokenStore, f func() ([]V, error)) ([]V, error) {
+	if err := s.call(); err != nil {
+		return nil, err
+	}
+	return f()
+}
+
+func put[V any](s *brokenStore, f func(V) error, v V) error {
+	if err := s.call(); err != nil {
+		return err
+	}
+	return f(v)
+}
+
+func (t brokenTx) VaultByName(n string) (vault.Vault, error) { return get(t.s, t.Tx.VaultByName, n) }
+func (t brokenTx) VaultByID(id string) (vault.Vault, error)  { return get(t.s, t.Tx.VaultByID, id) }
+func (t brokenTx) ListVaults() ([]vault.Vault, error)        { return list(t.s, t.Tx.ListVaults) }
+func (t brokenTx) PutVault(v vault.Vault) error              { return put(t.s, t.Tx.PutVault, v) }
+func (t brokenTx) DeleteVault(id string) error               { return put(t.s, t.Tx.DeleteVault, id) }
+
+func (t brokenTx) UserByEmail(e string) (vault.User, error) { return get(t.s, t.Tx.UserByEmail, e) }
+func (t brokenTx) UserByID(id string) (vault.User, error)   { return get(t.s, t.Tx.UserByID, id) }
+func (t brokenTx) ListUsers() ([]vault.User, error)         { return list(t.s, t.Tx.ListUsers) }
+func (t brokenTx) PutUser(u vault.User) error               { return put(t.s, t.Tx.PutUser, u) }
+
+func (t brokenTx) LoginByDigest(d [32]byte) (vault.Login, error) {
+	return get(t.s, t.Tx.LoginByDigest, d)
+}
+func (t brokenTx) PutLogin(l vault.Login) error { return put(t.s, t.Tx.PutLogin, l) }
+func (t brokenTx) DeleteLogin(d [32]byte) error { return put(t.s, t.Tx.DeleteLogin, d) }
+
+func (t brokenTx) SessionByDigest(d [32]byte) (vault.Session, error) {
+	return get(t.s, t.Tx.SessionByDigest, d)
+}
+func (t brokenTx) SessionByID(id string) (vault.Session, error) {
+	return get(t.s, t.Tx.SessionByID, id)
+}
+func (t brokenTx) ListSessions(id string) ([]vault.Session, error) {
+	return get(t.s, t.Tx.ListSessions, id)
+}
+func (t brokenTx) PutSession(s vault.Session) error { return put(t.s, t.Tx.PutSession, s) }
+func (t brokenTx) DeleteSession(id string) error    { return put(t.s, t.Tx.DeleteSession, id) }
+
+func (t brokenTx) AgentByDigest(d [32]byte) (vault.Agent, error) {
+	return get(t.s, t.Tx.AgentByDigest, d)
+}
+func (t brokenTx) AgentByName(n string) (vault.Agent, error) { return get(t.s, t.Tx.AgentByName, n) }
+func (t brokenTx) ListAgents() ([]vault.Agent, error)        { return list(t.s, t.Tx.ListAgents) }
+func (t brokenTx) PutAgent(a vault.Agent) error              { return put(t.s, t.Tx.PutAgent, a) }
+func (t brokenTx) DeleteAgent(id string) error               { return put(t.s, t.Tx.DeleteAgent, id) }
+
+// Whichever call of the store fails, the command returns that error rather than
+// a refusal, and no token; and nothing of it is stored.
+func TestACommandWhoseStoreFailsStoresNothing(t *testing.T) {
+	for _, name := range commandNames() {
+		t.Run(name, func(t *testing.T) {
+			var s brokenStore
+			f := newFixture(t, breaking(&s))
+			cmd := f.command(t, name)
+			before := f.snapshot(t)
+			for at := 1; ; at++ {
+				s.at, s.count = at, 0
+				results, err := cmd.run(t.Context(), f, f.whoMay(cmd))
+				if s.count < at {
+					must(t, err)
+					if at <= 2 {
+						t.Errorf("only %d calls of the store could fail", at-1)
+					}
+					return
+				}
+				if !errors.Is(err, errBroken) || codeOf(err) != "not a *vault.Error: "+err.Error() {
+					t.Errorf("call %d: %v, want the store's error", at, err)
+				}
+				for _, r := range results {
+					if token, ok := r.(string); ok && token != "" {
+						t.Errorf("call %d: a token came back beside the error %v", at, err)
+					}
+				}
+				diff(t, "the instance", before, f.snapshot(t))
+			}
+		})
+	}
+}
+
+// The same for what is done without a caller.
+func TestSigningInReturnsTheStoresErrors(t *testing.T) {
+	password := []byte("correct horse battery")
+	var s brokenStore
+	f := newEmpty(t, breaking(&s))
+	ctx := t.Context()
+	var login string
+	for _, step := range []struct {
+		name string
+		do   func() error
+	}{
+		{"Initialized", func() error { _, err := f.Initialized(ctx); return err }},
+		{"Register", func() error { _, _, _, err := f.Register(ctx, "owner@example.com", password); return err }},
+		{"Login", func() (err error) { _, login, _, err = f.Login(ctx, "owner@example.com", password); return err }},
+		{"Authenticate", func() error { _, err := f.Authenticate(ctx, login); return err }},
+		{"Logout", func() error { return f.Logout(ctx, login) }},
+	} {
+		for at := 1; ; at++ {
+			s.at, s.count = at, 0
+			err := step.do()
+			if s.count < at {
+				must(t, err)
+				break
+			}
+			if !errors.Is(err, errBroken) {
+				t.Errorf("%s, call %d: %v, want the store's error", step.name, at, err)
+			}
+			s.at = 0
+			if owned, err := f.Initialized(ctx); owned && step.name == "Register" || err != nil {
+				t.Errorf("%s, call %d: owned %t, %v", step.name, at, owned, err)
+			}
+		}
+	}
+}
+
+func TestACancelledCommandStoresNothing(t *testing.T) {
+	f := newFixture(t)
+	before := f.snapshot(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, cmd := range f.commands(t) {
+		if _, err := cmd.run(ctx, f, f.whoMay(cmd)); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v, want context.Canceled", cmd.name, err)
+		}
+	}
+	diff(t, "the instance", before, f.snapshot(t))
+}
