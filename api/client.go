@@ -7,9 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
 
 	"agentvault/vault"
 )
@@ -43,6 +47,9 @@ var direct = &http.Client{
 
 const maxAnswer = 64 << 20 // bytes
 
+// callTime bounds a call whose context has no deadline.
+const callTime = time.Minute
+
 func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, error) {
 	var body io.Reader
 	if in != nil {
@@ -52,7 +59,15 @@ func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, e
 		}
 		body = bytes.NewReader(b)
 	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTime)
+		defer cancel()
+	}
 	address := strings.TrimSuffix(c.Address, "/")
+	if !httpguts.ValidHeaderFieldValue(c.Token) {
+		return nil, errors.New("the login token holds characters that no token has")
+	}
 	req, err := http.NewRequestWithContext(ctx, method, address+path, body)
 	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
 		return nil, fmt.Errorf("%q is not the address of a server; it looks like http://127.0.0.1:14321", c.Address)
@@ -75,6 +90,10 @@ func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, e
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		var dial *net.OpError
+		if !errors.As(err, &dial) || dial.Op != "dial" {
+			return nil, fmt.Errorf("%s does not answer as a server; is it an Agent Vault, and reached by http or https as it should be?", address)
+		}
 		return nil, fmt.Errorf("no server at %s: start one with \"agent-vault server\", or name another with --address", address)
 	}
 	defer resp.Body.Close()
@@ -88,6 +107,9 @@ func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, e
 	var e errorBody
 	if json.Unmarshal(answer, &e) != nil || e.Error == "" {
 		return nil, &ClientError{resp.StatusCode, "", fmt.Sprintf("%s answered %s; is it an Agent Vault?", address, resp.Status)}
+	}
+	if e.Error == codeInternal {
+		e.Message += " " + e.RequestID
 	}
 	return nil, &ClientError{resp.StatusCode, e.Error, e.Message}
 }

@@ -87,6 +87,7 @@ type Broker struct {
 	log       *slog.Logger
 
 	view      atomic.Pointer[View]
+	open      atomic.Int64 // exchanges and blind tunnels
 	confirmed atomic.Int64 // unix nanoseconds of the last word from Source
 	refresh   sync.Mutex   // one build at a time
 }
@@ -236,12 +237,19 @@ func (b *Broker) Ready() error {
 	return nil
 }
 
-// Close ends everything that sessions have open and drops idle connections.
+// Close cuts everything that sessions have open, waits until the outcomes have
+// been recorded, five seconds at most, and drops idle connections. It may be
+// called more than once.
 func (b *Broker) Close() {
 	if v := b.view.Load(); v != nil {
 		for _, s := range v.sessions {
-			s.live.end()
+			f := NewFault(CodeUnavailable)
+			f.Message = "the vault is stopping; try again shortly"
+			s.live.endWith(f)
 		}
+	}
+	for deadline := time.Now().Add(5 * time.Second); b.open.Load() > 0 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
 	}
 	b.upgrades.CloseIdleConnections()
 }

@@ -64,6 +64,8 @@ func (b *Broker) Serve(w http.ResponseWriter, r *http.Request, x Request) {
 	}
 	e := &exchange{Broker: b, Request: x, w: w, r: r, id: b.newID(), start: b.now()}
 	b.metrics.inFlight.Inc()
+	b.open.Add(1)
+	defer b.open.Add(-1)
 	defer e.finish()
 	if f := e.run(); f != nil {
 		e.refuse(f)

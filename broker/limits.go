@@ -71,8 +71,10 @@ func newLive(l Limits, expires, now time.Time) *live {
 	return lv
 }
 
-// end cuts everything that the session has open.
-func (lv *live) end() {
+// end cuts everything that the session has open: it is revoked or has expired.
+func (lv *live) end() { lv.endWith(NewFault(CodeUnauthorized)) }
+
+func (lv *live) endWith(why *Fault) {
 	if lv.expiry != nil {
 		lv.expiry.Stop()
 	}
@@ -80,7 +82,7 @@ func (lv *live) end() {
 	lv.cancel() // from here on nothing more is held
 	lv.mu.Unlock()
 	for _, u := range lv.held() {
-		u.cut(NewFault(CodeUnauthorized))
+		u.cut(why)
 	}
 }
 

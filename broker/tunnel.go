@@ -65,6 +65,8 @@ func (t *Tunnel) Close() {
 // the CONNECT on agent and copies both ways until one side ends or the session
 // does. It closes agent.
 func (b *Broker) Splice(ctx context.Context, t *Tunnel, agent net.Conn) {
+	b.open.Add(1)
+	defer b.open.Add(-1)
 	defer agent.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

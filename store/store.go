@@ -269,6 +269,9 @@ func (db *DB) watch(ctx context.Context) {
 	defer close(db.watched)
 	conn, err := db.readers.Conn(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			return // closed before it began
+		}
 		db.log.Error("changes of other processes go unnoticed", "err", err)
 		return
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -220,6 +221,14 @@ func declarationError(err error) error {
 
 // value fetches a credential's value.
 func (d declaredCredential) value() (string, error) {
+	v, err := d.fetch()
+	if err == nil && !utf8.ValidString(v) { // JSON would put U+FFFD in the place of what is not
+		err = errors.New("the value is not UTF-8")
+	}
+	return v, err
+}
+
+func (d declaredCredential) fetch() (string, error) {
 	kind, name, _ := strings.Cut(d.from, ":")
 	if kind == "env" {
 		v, ok := os.LookupEnv(name)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -51,6 +52,9 @@ func credentialsCommand(io stdio, use, short string, call func(context.Context, 
 			if err != nil {
 				return err
 			}
+			if !utf8.Valid(password) { // JSON would put U+FFFD in the place of what is not
+				return errors.New("the password is not UTF-8")
+			}
 			r, err := call(c.Context(), client, api.LoginRequest{Email: email, Password: string(password)})
 			if err != nil {
 				return err
@@ -86,7 +90,7 @@ func ownedAsNeeded(ctx context.Context, client *api.Client, registering bool) er
 
 func personsPassword(io stdio, fromStdin, isNew bool) ([]byte, error) {
 	if fromStdin {
-		return passwordLine(io.in)
+		return pipedPassword(io, "Password: ")
 	}
 	if !term.IsTerminal(int(io.in.Fd())) {
 		return nil, errors.New("there is no terminal to ask for the password on; use --password-stdin")

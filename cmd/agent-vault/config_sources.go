@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/spf13/viper"
+	"go.yaml.in/yaml/v3"
 )
 
 // readConfigFile reads a file in the format that its name ends in. The tree is
@@ -40,7 +42,21 @@ func readConfigFile(v *viper.Viper, path string) error {
 	if err := checkKeys(path, tree, ""); err != nil {
 		return err
 	}
+	if format == "yaml" && documents(raw) > 1 {
+		return fmt.Errorf("configuration %s: it holds more than one document; only one is read", path)
+	}
 	return v.MergeConfigMap(tree)
+}
+
+// documents counts the documents of a YAML file, up to two.
+func documents(raw []byte) int {
+	d := yaml.NewDecoder(bytes.NewReader(raw))
+	for n := range 2 {
+		if d.Decode(new(yaml.Node)) != nil {
+			return n
+		}
+	}
+	return 2
 }
 
 // oneLine joins what libraries spread over several lines.

@@ -37,9 +37,13 @@ is not allowed. Everything is on loopback, and removed at the end.`,
 		Example: "  agent-vault demo",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
+			// A reader that goes away must not end it before it has cleaned up.
+			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 			defer stop()
 			if err := runDemo(ctx, std.out); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
 				return fmt.Errorf("the demo failed: %w", err)
 			}
 			return nil
@@ -55,12 +59,14 @@ type demo struct {
 	api   *demoAPI
 	inst  *instance
 	agent bytes.Buffer // everything that agents saw
+
+	unsaid error // of the first line that could not be written
 }
 
 func runDemo(ctx context.Context, out io.Writer) (err error) {
 	d := &demo{out: out, key: "demo_key_" + rand.Text()}
 	if d.dir, err = os.MkdirTemp("", "agent-vault-demo-"); err != nil { // mode 0700
-		return err
+		return fmt.Errorf("temporary folder: %w", err)
 	}
 	defer os.RemoveAll(d.dir)
 	if d.api, err = startDemoAPI(demoHost, d.key); err != nil {
@@ -76,13 +82,20 @@ func runDemo(ctx context.Context, out io.Writer) (err error) {
 	if d.inst, err = startInstance(ctx, cfg, masterSource{}, io.Discard); err != nil {
 		return err
 	}
-	return errors.Join(d.story(ctx), d.inst.shutdown())
+	err = d.story(ctx)
+	return errors.Join(err, d.unsaid, d.inst.shutdown())
 }
 
-func (d *demo) say(line string) { fmt.Fprintf(d.out, "\n%s\n", line) }
+func (d *demo) say(line string) { d.print("\n%s\n", line) }
+
+func (d *demo) print(format string, args ...any) {
+	if _, err := fmt.Fprintf(d.out, format, args...); err != nil && d.unsaid == nil {
+		d.unsaid = err
+	}
+}
 
 func (d *demo) show(label, format string, args ...any) {
-	fmt.Fprintf(d.out, "   %-15s %s\n", label, fmt.Sprintf(format, args...))
+	d.print("   %-15s %s\n", label, fmt.Sprintf(format, args...))
 }
 
 // write puts a file into the demo's folder and returns its path.

@@ -170,8 +170,15 @@ func (i *instance) serve(name string, f func() error) {
 
 // shutdown drains and closes what has been started, last things first.
 func (i *instance) shutdown() error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime+cutTime)
 	defer cancel()
+	if i.broker != nil {
+		// What is still open then is told so, and its outcome recorded.
+		defer time.AfterFunc(drainTime, i.broker.Close).Stop()
+		defer time.AfterFunc(time.Second, func() {
+			i.operator.tell(fmt.Sprintf("stopping; requests that are open have %v to end", drainTime))
+		}).Stop()
+	}
 	var errs []error
 	var drains sync.WaitGroup
 	var mu sync.Mutex

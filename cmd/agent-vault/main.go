@@ -45,12 +45,27 @@ func run(ctx context.Context, args []string, io stdio) int {
 	case errors.As(err, &status):
 		return status.code
 	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted")
+	}
 	fmt.Fprintf(io.err, "agent-vault: %s\n", strings.ReplaceAll(err.Error(), "\n", "; ")) // of joined errors
-	if errors.As(err, &usage) {
+	var failed *statusError
+	switch {
+	case errors.As(err, &usage):
 		return exitUsage
+	case errors.As(err, &failed):
+		return failed.code
 	}
 	return exitFailed
 }
+
+// A statusError is an error with an exit status of its own.
+type statusError struct {
+	error
+	code int
+}
+
+func (e *statusError) Unwrap() error { return e.error }
 
 // An exitStatus ends the process without a word: a child has said its own.
 type exitStatus struct{ code int }
@@ -84,7 +99,10 @@ an agent holds a session token that is worth nothing anywhere else.`,
 	root.SetOut(io.out)
 	root.SetErr(io.err)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &usageError{fmt.Errorf("%w; see: %s --help", err, c.CommandPath())}
+		// pflag repeats what strconv or time say of a value.
+		text, _, _ := strings.Cut(err.Error(), ": strconv.")
+		text, _, _ = strings.Cut(text, ": time: ")
+		return &usageError{fmt.Errorf("%s; see: %s --help", text, c.CommandPath())}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.PersistentFlags().String("address", "", "the server's address (default: AGENT_VAULT_ADDR, or http://127.0.0.1:14321)")

@@ -98,7 +98,7 @@ func (m masterSource) password(ring seal.Keyring, exists bool) ([]byte, error) {
 	case len(m.given) > 0:
 		return m.given, nil
 	case m.line:
-		p, err := passwordLine(m.std.in)
+		p, err := pipedPassword(m.std, "Master password: ")
 		if err == nil && len(p) == 0 {
 			err = errors.New("no master password on standard input")
 		}
@@ -122,9 +122,11 @@ func (m masterSource) password(ring seal.Keyring, exists bool) ([]byte, error) {
 // operatorsMaster is what a person or a unit file gives the server. The
 // variable is removed: children of this process need not have it.
 func operatorsMaster(std stdio, fromStdin bool) (masterSource, error) {
-	m := masterSource{
-		given: []byte(os.Getenv(masterPasswordVariable)), line: fromStdin, ask: term.IsTerminal(int(std.in.Fd())), std: std,
+	given, set := os.LookupEnv(masterPasswordVariable)
+	if set && given == "" {
+		return masterSource{}, fmt.Errorf("%s is set and empty; give it a value, or unset it to keep the key in a file", masterPasswordVariable)
 	}
+	m := masterSource{given: []byte(given), line: fromStdin, ask: term.IsTerminal(int(std.in.Fd())), std: std}
 	return m, os.Unsetenv(masterPasswordVariable)
 }
 
@@ -136,30 +138,49 @@ func askPassword(std stdio, prompt string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	fmt.Fprint(std.err, prompt)
+	defer fmt.Fprintln(std.err)
+	p, err := unlessSignalled(func() ([]byte, error) { return term.ReadPassword(fd) })
+	var status *exitStatus
+	switch {
+	case errors.As(err, &status):
+		return nil, errors.Join(err, term.Restore(fd, state))
+	case errors.Is(err, io.EOF): // Ctrl-D
+		err = errors.New("no password given")
+	}
+	return p, err
+}
+
+// unlessSignalled reads, and gives up when a signal comes: nothing can stop the
+// read itself, which ends with the process.
+func unlessSignalled(read func() ([]byte, error)) ([]byte, error) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
-
-	fmt.Fprint(std.err, prompt)
-	defer fmt.Fprintln(std.err)
 	type answer struct {
 		password []byte
 		err      error
 	}
-	typed := make(chan answer, 1)
-	go func() { // nothing can stop this read; on a signal it ends with the process
-		p, err := term.ReadPassword(fd)
-		typed <- answer{p, err}
+	done := make(chan answer, 1)
+	go func() {
+		p, err := read()
+		done <- answer{p, err}
 	}()
 	select {
-	case a := <-typed:
-		if errors.Is(a.err, io.EOF) { // Ctrl-D
-			a.err = errors.New("no password given")
-		}
+	case a := <-done:
 		return a.password, a.err
 	case s := <-signals:
-		return nil, errors.Join(statusOf(s), term.Restore(fd, state))
+		return nil, statusOf(s)
 	}
+}
+
+// pipedPassword is what --password-stdin reads. A person who types it there does
+// not see it.
+func pipedPassword(std stdio, prompt string) ([]byte, error) {
+	if term.IsTerminal(int(std.in.Fd())) {
+		return askPassword(std, prompt)
+	}
+	return unlessSignalled(func() ([]byte, error) { return passwordLine(std.in) })
 }
 
 // passwordLine reads the first line of standard input.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -38,8 +40,11 @@ command; its exit status and signals pass through.`,
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			path, err := exec.LookPath(args[0])
-			if err != nil {
-				return fmt.Errorf("%s: command not found", args[0])
+			switch {
+			case errors.Is(err, fs.ErrPermission):
+				return &statusError{fmt.Errorf("%s: it is not a program that can be run", args[0]), 126}
+			case err != nil:
+				return &statusError{fmt.Errorf("%s: command not found", args[0]), 127}
 			}
 			return f.run(c, path, args, std)
 		},
@@ -59,18 +64,20 @@ func (f *sessionFlags) run(c *cobra.Command, path string, args []string, std std
 
 	ctx, cancel := context.WithTimeout(c.Context(), 15*time.Second)
 	defer cancel()
+	early := &earlySignal{}
+	defer early.watch(signals, cancel)()
 	c.SetContext(ctx)
 	s, err := f.mint(c, "vault run "+shortLabel(args[0]))
 	if err != nil {
-		return err
+		return early.or(err)
 	}
 	client, err := anonymous(c)
 	if err != nil {
 		return err
 	}
-	defer revoke(client.Address, s)
+	defer revoke(client.Address, s, std)
 	pem, err := client.CAPEM(ctx)
-	if err != nil {
+	if err := early.or(err); err != nil {
 		return err
 	}
 	return runChild(path, args, childOf{session: s, vault: f.vault, caPEM: pem, environ: os.Environ()}, signals, std)
@@ -86,11 +93,51 @@ func shortLabel(command string) string {
 
 // revoke ends the session with its own token: the person's login may have
 // ended meanwhile.
-func revoke(address string, s api.SessionResponse) {
+func revoke(address string, s api.SessionResponse, std stdio) {
 	own := &api.Client{Address: address, Token: s.Token}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	_ = own.RevokeSelf(ctx) // the session ends by itself at its time
+	if err := own.RevokeSelf(ctx); err != nil {
+		fmt.Fprintf(std.err, "agent-vault: the session could not be ended, and lasts until %s: %v\n", s.ExpiresAt.Local().Format(time.RFC3339), err)
+	}
+}
+
+// An earlySignal is one that came before there was a child to pass it on to.
+type earlySignal struct {
+	done chan struct{}
+	over chan struct{}
+	got  os.Signal // once over is closed
+}
+
+// watch cancels what is under way when a signal comes, until or is called.
+func (e *earlySignal) watch(signals <-chan os.Signal, cancel func()) (stop func()) {
+	e.done, e.over = make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(e.over)
+		select {
+		case e.got = <-signals:
+			cancel()
+		case <-e.done:
+		}
+	}()
+	return sync.OnceFunc(func() { e.finish() })
+}
+
+func (e *earlySignal) finish() {
+	select {
+	case <-e.over:
+	case e.done <- struct{}{}:
+		<-e.over
+	}
+}
+
+// or ends the watch. It returns the status of the signal that came, else err.
+func (e *earlySignal) or(err error) error {
+	e.finish()
+	if e.got != nil {
+		return statusOf(e.got)
+	}
+	return err
 }
 
 // passedOn are the signals that a child gets from us.
@@ -110,7 +157,7 @@ func fromKeyboard(s os.Signal) bool {
 func runChild(path string, args []string, of childOf, signals <-chan os.Signal, std stdio) error {
 	dir, err := os.MkdirTemp("", "agent-vault-run-") // mode 0700
 	if err != nil {
-		return err
+		return fmt.Errorf("temporary folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	env, err := of.environment(dir)

@@ -14,8 +14,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// drainTime is how long requests that are under way may take at the end.
-const drainTime = 10 * time.Second
+// drainTime is how long requests that are under way may take at the end, and
+// cutTime how long cutting those takes that did not make it.
+const (
+	drainTime = 10 * time.Second
+	cutTime   = 5 * time.Second
+)
 
 func serverCommand(std stdio) *cobra.Command {
 	var passwordStdin bool
