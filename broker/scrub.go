@@ -17,6 +17,7 @@ const minScrubbed = 8
 // base64 and base64url at the three alignments that it can have inside a longer
 // text, and hex.
 func needlesOf(needles [][]byte, value []byte) [][]byte {
+	value = bytes.Trim(value, " \t") // as HTTP sends it (RFC 9110 §5.5)
 	if len(value) < minScrubbed {
 		return needles
 	}

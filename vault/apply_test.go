@@ -220,7 +220,7 @@ func TestApplyRefuses(t *testing.T) {
 		{"a local host", declare(fine, vault.VaultDeclaration{Name: "abc", Services: []vault.Service{passthrough(t, "one", "db")}}), `vault abc: service "one": host "db" is a local name; only a server in development mode takes those`},
 		{"a service without auth", declare(fine, vault.VaultDeclaration{Name: "abc", Services: []vault.Service{noAuth}}), `vault abc: service "one": auth: it is missing; write {"type": "passthrough"} for a host that needs no credential`},
 		{"a service twice", declare(fine, vault.VaultDeclaration{Name: "abc", Services: []vault.Service{passthrough(t, "one", "a.example.com"), passthrough(t, "one", "b.example.com")}}), `vault abc: service "one" stands there twice`},
-		{"a bad key", declare(fine, vault.VaultDeclaration{Name: "abc", Credentials: values("key", "sk_live_1")}), `vault abc: credential "key": a key has A-Z, 0-9 and _, and begins with a letter`},
+		{"a bad key", declare(fine, vault.VaultDeclaration{Name: "abc", Credentials: values("key", "sk_live_1")}), `vault abc: credentials: a key has A-Z, 0-9 and _, and begins with a letter`},
 		{"a bad value", declare(fine, vault.VaultDeclaration{Name: "abc", Credentials: values("KEY", "sk_live_1\n")}), `vault abc: credential KEY: the value ends with a line break; leave it out`},
 		{"no value", declare(fine, vault.VaultDeclaration{Name: "abc", Credentials: values("KEY", "")}), `vault abc: credential KEY: the value is empty`},
 		{"1,001 vaults", declare(long...), "vaults: at most 1000 in one declaration"},

@@ -127,7 +127,7 @@ func TestKeysOfCredentials(t *testing.T) {
 		"\x1b[31m" + "A":               `"\x1b[31mA"`,
 	} {
 		_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("FINE", "a value", key, "a value"))
-		refused(t, quoted, vault.CodeBadRequest, "credential "+quoted+": a key has A-Z, 0-9 and _, and begins with a letter", err)
+		refused(t, quoted, vault.CodeBadRequest, "credentials: a key has A-Z, 0-9 and _, and begins with a letter", err)
 	}
 	diff(t, "the instance", before, f.snapshot(t))
 }
@@ -143,6 +143,9 @@ func TestValuesOfCredentials(t *testing.T) {
 	before := f.snapshot(t)
 	for _, row := range []struct{ name, value, want string }{
 		{"nothing", "", "the value is empty"},
+		{"a space in front", " sk_live_1", "the value begins or ends with a space or tab; leave it out"},
+		{"a space behind", "sk_live_1 ", "the value begins or ends with a space or tab; leave it out"},
+		{"a tab behind", "sk_live_1\t", "the value begins or ends with a space or tab; leave it out"},
 		{"a byte over 64 KiB", strings.Repeat("a", 64<<10+1), "the value is longer than 64 KiB"},
 		{"a line break at the end, as in a file", "sk_live_1\n", "the value ends with a line break; leave it out"},
 		{"a Windows line break at the end", "sk_live_1\r\n", "the value ends with a line break; leave it out"},

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -209,7 +210,7 @@ func (r *Registry) SetCredentials(ctx context.Context, c Caller, vaultName strin
 func checkValues(values map[string]seal.Plaintext) error {
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		if !inject.ValidKey(key) {
-			return badRequest("credential %q: a key has A-Z, 0-9 and _, and begins with a letter", shorten(key))
+			return badRequest("credentials: a key has A-Z, 0-9 and _, and begins with a letter") // it may be a value
 		}
 		if err := checkValue(key, values[key].Bytes()); err != nil {
 			return err
@@ -228,6 +229,10 @@ func checkValue(key string, value []byte) error {
 		return badRequest("credential %s: the value is longer than 64 KiB", key)
 	case value[len(value)-1] == '\n' || value[len(value)-1] == '\r':
 		return badRequest("credential %s: the value ends with a line break; leave it out", key)
+	case bytes.IndexByte([]byte(" \t"), value[0]) >= 0 || bytes.IndexByte([]byte(" \t"), value[len(value)-1]) >= 0:
+		// HTTP drops them around a field's value, so what came back would not be
+		// what is looked for.
+		return badRequest("credential %s: the value begins or ends with a space or tab; leave it out", key)
 	}
 	for _, b := range value {
 		if b < ' ' && b != '\t' || b == 0x7f {
@@ -268,7 +273,7 @@ func (v *Vault) sealContext(c Credential) seal.Context {
 func (r *Registry) DeleteCredential(ctx context.Context, c Caller, vaultName, key string) error {
 	return r.change(ctx, c, vaultName, func(v *Vault) error {
 		if _, ok := v.Credentials[key]; !ok {
-			return refuse(CodeCredentialNotFound, "there is no credential %s in the vault %s", shorten(key), vaultName)
+			return refuse(CodeCredentialNotFound, "there is no credential %q in the vault %s", shorten(key), vaultName)
 		}
 		delete(v.Credentials, key)
 		return nil
