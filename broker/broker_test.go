@@ -361,7 +361,7 @@ func TestGeneratedFaults(t *testing.T) {
 
 Generated from the table in broker/fault.go; do not edit. Run ` + "`make generate`" + `.
 
-Each is JSON ` + "`{\"error\": \"<code>\", \"message\": \"<sentence>\", \"request_id\": \"…\"}`" + ` with the header ` + "`X-Agent-Vault-Proxy-Error: true`" + `, on both entrances. The request id stands in the audit log too.
+Each is JSON ` + "`{\"error\": \"<code>\", \"message\": \"<sentence>\", \"request_id\": \"…\"}`" + ` with the header ` + "`X-Agent-Vault-Proxy-Error: true`" + `, on both entrances. Where a session made the request, it has the request id under which the audit log knows it; what cannot be understood or has no valid token is not recorded.
 
 | status | code | when | what to do |
 |---|---|---|---|
