@@ -125,7 +125,7 @@ func (s *scrubber) Read(p []byte) (int, error) {
 // hold returns the length of the longest suffix that is the beginning of a
 // needle.
 func (s *scrubber) hold() int {
-	tail := s.raw[max(0, len(s.raw)-s.longest+1):]
+	tail := s.raw[max(0, len(s.raw)-max(s.longest-1, 0)):]
 	for len(tail) > 0 {
 		for _, n := range s.needles {
 			if len(tail) < len(n) && bytes.HasPrefix(n, tail) {

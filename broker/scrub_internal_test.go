@@ -106,6 +106,7 @@ func FuzzScrubber(f *testing.F) {
 	f.Add([]byte("xxsecretsecretxx"), []byte("secretsecret"), 3)
 	f.Add([]byte("aaaaaaaaaaaaaaaaaaab"), []byte("aaaaaaab"), 1)
 	f.Fuzz(func(t *testing.T, text, value []byte, n int) {
+		value = bytes.Trim(value, " \t") // what HTTP sends of it
 		if len(value) < minScrubbed || n < 1 || len(text) > 1<<12 || bytes.Contains(value, []byte("*")) {
 			return
 		}
