@@ -2,7 +2,7 @@
 
 STATICCHECK_VERSION := v0.8.2
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
-FUZZTIME ?= 5s
+FUZZTIME ?= 5000x
 BENCHTIME ?= 1s
 BENCHCOUNT ?= 6
 
@@ -26,7 +26,8 @@ check:
 race:
 	go test -race -shuffle=on ./...
 
-# Each fuzz target for FUZZTIME. Go runs one target of one package at a time.
+# Each fuzz target for FUZZTIME, a count of runs: when a time is up, go test
+# sometimes takes that for a failure. Go runs one target of one package at a time.
 fuzz:
 	@set -e; for file in $$(grep -rl --include='*_test.go' '^func Fuzz' . | sort); do \
 		for target in $$(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' $$file); do \
