@@ -40,6 +40,7 @@ var boundaries = map[string]boundary{
 	"agentvault/policy/inject":   {direct: []string{"agentvault/store", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
 	"agentvault/vault/seal":      {direct: []string{"agentvault"}},
 	"agentvault/vault":           {direct: []string{"net/http", "database/sql", "agentvault/store", "agentvault/api", "agentvault/broker"}},
+	"agentvault/vault/catalog":   {direct: []string{"net/http", "database/sql", "agentvault/store", "agentvault/api", "agentvault/broker"}},
 	"agentvault/store":           {direct: []string{"net/http", "agentvault/broker", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
 	"agentvault/broker":          {direct: []string{goproxyPath, cobraPath, viperPath, "database/sql", "agentvault/store", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
 	"agentvault/ca":              {direct: []string{goproxyPath, "agentvault/store"}},
