@@ -40,7 +40,7 @@ func (e *exchange) requestHeader() http.Header {
 	named := connectionNames(src)
 	for name, values := range src {
 		plain := plainName(name)
-		if !e.passes(plain, named) || holdsToken(strings.ToLower(name)) ||
+		if !e.passes(plain, named) || nameHoldsToken(name) ||
 			name != plain && framing[plain] { // a twin that a lenient upstream could frame by
 			continue
 		}

@@ -2,7 +2,7 @@ package broker
 
 import (
 	"fmt"
-	"net/url"
+	"strconv"
 	"strings"
 
 	"agentvault/vault"
@@ -45,24 +45,48 @@ func Identify(token, vaultName string) Identity {
 	return Identity{digest: vault.DigestToken(token), vault: vaultName, given: true}
 }
 
-// holdsToken reports whether s, as it stands or percent-decoded, holds something
-// that looks like a token of ours. Such text never goes upstream (R8).
+// tokenPrefixes begin every token of ours, of whatever kind.
+var tokenPrefixes = [...]string{"av_sess_", "av_agt_", "av_login_", "av_inv_", "av_appr_"}
+
+// holdsToken reports whether s, as it stands or percent-decoded once, holds
+// something that looks like a token of ours. Such text never goes upstream
+// (R8). It takes one pass and allocates nothing: s is as long as an agent likes.
 func holdsToken(s string) bool {
-	if strings.IndexByte(s, '%') >= 0 {
-		if plain, err := url.PathUnescape(s); err == nil && plain != s && holdsToken(plain) {
-			return true
+	for i := range len(s) {
+		if s[i] != 'a' && s[i] != '%' {
+			continue
 		}
-	}
-	for {
-		i := strings.Index(s, "av_")
-		if i < 0 {
-			return false
-		}
-		s = s[i+len("av_"):]
-		for _, kind := range []string{"sess_", "agt_", "login_", "inv_", "appr_"} {
-			if strings.HasPrefix(s, kind) {
+		for _, prefix := range tokenPrefixes {
+			if spells(s[i:], prefix) {
 				return true
 			}
 		}
 	}
+	return false
+}
+
+// nameHoldsToken is holdsToken for the name of a header field, whose letter case
+// net/http changes.
+func nameHoldsToken(name string) bool {
+	return len(name) > len(tokenPrefixes[0]) && strings.IndexByte(name, '_') >= 0 && holdsToken(strings.ToLower(name))
+}
+
+// spells reports whether s, percent-decoded, begins with plain.
+func spells(s, plain string) bool {
+	for i := range len(plain) {
+		if s == "" {
+			return false
+		}
+		c, n := s[0], 1
+		if c == '%' && len(s) >= 3 {
+			if b, err := strconv.ParseUint(s[1:3], 16, 8); err == nil {
+				c, n = byte(b), 3
+			}
+		}
+		if c != plain[i] {
+			return false
+		}
+		s = s[n:]
+	}
+	return true
 }

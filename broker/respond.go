@@ -187,7 +187,7 @@ func (p *pacer) beforeWrite() {
 		return
 	}
 	now := time.Now()
-	if now.Sub(p.wrote) < 5*time.Second {
+	if now.Sub(p.wrote) < deadlineStep {
 		return
 	}
 	p.wrote = now

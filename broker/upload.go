@@ -65,10 +65,8 @@ func (b *countingBody) interrupt() {
 // connection breaks. net/http's transport would go on waiting for the agent's
 // next bytes before it says so.
 type uploadWatch struct {
-	e *exchange
-
-	mu   sync.Mutex
-	drop func()
+	e    *exchange
+	conn *upstreamConn // nil until there is one; of RoundTrip's goroutine
 }
 
 // gotConn is a hook of httptrace.
@@ -80,33 +78,27 @@ func (w *uploadWatch) gotConn(info httptrace.GotConnInfo) {
 		}
 		c = t.NetConn()
 	}
-	u, ok := c.(*upstreamConn)
-	if !ok {
-		return
+	if u, ok := c.(*upstreamConn); ok {
+		w.conn = u
+		u.watch(w)
 	}
-	drop := u.onClose(func() {
-		w.e.use.unlessOver(w.e.body.interrupt)
-	})
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.drop = drop
 }
 
 func (w *uploadWatch) stop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.drop != nil {
-		w.drop()
+	if w.conn != nil {
+		w.conn.unwatch(w)
 	}
 }
 
-// An upstreamConn is a connection to an upstream that tells when it is closed.
+func (w *uploadWatch) broken() { w.e.use.unlessOver(w.e.body.interrupt) }
+
+// An upstreamConn is a connection to an upstream that tells whose upload is on
+// it when it is closed. HTTP/1 has one at a time.
 type upstreamConn struct {
 	net.Conn
-	mu     sync.Mutex
-	closed bool
-	tell   map[int]func()
-	next   int
+	mu      sync.Mutex
+	closed  bool
+	watcher *uploadWatch
 }
 
 // dialUpstream dials through the guard.
@@ -118,25 +110,21 @@ func (b *Broker) dialUpstream(ctx context.Context, network, address string) (net
 	return &upstreamConn{Conn: c}, nil
 }
 
-// onClose has f called once the connection is closed, which may be at once. The
-// function that it returns drops f.
-func (c *upstreamConn) onClose(f func()) (drop func()) {
+func (c *upstreamConn) watch(w *uploadWatch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed {
-		go f() // not under the lock
-		return func() {}
+	if c.watcher = w; c.closed {
+		w.broken()
 	}
-	if c.tell == nil {
-		c.tell = make(map[int]func())
-	}
-	n := c.next
-	c.next++
-	c.tell[n] = f
-	return func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.tell, n)
+}
+
+// unwatch leaves a later watcher alone: a connection is handed on once an
+// answer has been read, a little before its exchange ends.
+func (c *upstreamConn) unwatch(w *uploadWatch) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.watcher == w {
+		c.watcher = nil
 	}
 }
 
@@ -144,11 +132,9 @@ func (c *upstreamConn) onClose(f func()) (drop func()) {
 func (c *upstreamConn) Close() error {
 	err := c.Conn.Close()
 	c.mu.Lock()
-	tell := c.tell
-	c.closed, c.tell = true, nil
-	c.mu.Unlock()
-	for _, f := range tell {
-		f()
+	defer c.mu.Unlock()
+	if c.closed = true; c.watcher != nil {
+		c.watcher.broken()
 	}
 	return err
 }
