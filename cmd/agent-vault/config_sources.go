@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/agnivade/levenshtein"
 	"github.com/spf13/viper"
 	"go.yaml.in/yaml/v3"
 )
@@ -90,7 +91,7 @@ func unknownKey(where, name string) error {
 	message := fmt.Sprintf("configuration %s: unknown key %s", where, name)
 	best, distance := "", 4
 	for _, k := range keys {
-		if d := editDistance(name, k.name); d < distance {
+		if d := levenshtein.ComputeDistance(name, k.name); d < distance {
 			best, distance = k.name, d
 		}
 	}
@@ -100,27 +101,6 @@ func unknownKey(where, name string) error {
 		message += "; did you mean " + best + "?"
 	}
 	return errors.New(message)
-}
-
-// editDistance is Levenshtein's.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // otherVariables begin with AGENT_VAULT_ as well and are not configuration.
@@ -187,7 +167,7 @@ func checkVariable(variable string, known map[string]key) error {
 	}
 	best, distance := "", 4
 	for _, name := range slices.Sorted(maps.Keys(known)) {
-		if d := editDistance(variable, name); d < distance {
+		if d := levenshtein.ComputeDistance(variable, name); d < distance {
 			best, distance = name, d
 		}
 	}

@@ -145,6 +145,9 @@ func TestSignalWhileTheServerIsSilent(t *testing.T) {
 	}
 	<-silent.asked
 	began := time.Now()
+	if err := cmd.Process.Signal(syscall.SIGWINCH); err != nil { // a resized window ends nothing
+		t.Fatal(err)
+	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

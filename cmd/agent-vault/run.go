@@ -10,7 +10,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -29,7 +28,8 @@ func vaultRunCommand(std stdio) *cobra.Command {
 
 The command gets a session of its own, the proxy settings and a bundle of root
 certificates that holds the system's and the vault's. The session ends with the
-command; its exit status and signals pass through.`,
+command; its exit status and signals pass through. A command that cannot be run
+is status 126, and one that is not found 127.`,
 		Example: `  agent-vault vault run -- curl https://api.github.com/user
   agent-vault vault run --vault team-a --ttl 1h -- claude`,
 		Args: func(c *cobra.Command, args []string) error {
@@ -62,25 +62,60 @@ func (f *sessionFlags) run(c *cobra.Command, path string, args []string, std std
 	signal.Notify(signals, passedOn...)
 	defer signal.Stop(signals)
 
-	ctx, cancel := context.WithTimeout(c.Context(), 15*time.Second)
-	defer cancel()
-	early := &earlySignal{}
-	defer early.watch(signals, cancel)()
-	c.SetContext(ctx)
-	s, err := f.mint(c, "vault run "+shortLabel(args[0]))
+	var of childOf
+	err := unlessInterrupted(c, signals, func() (err error) {
+		of, err = f.prepare(c, args[0])
+		return err
+	})
+	if token := of.session.Token; token != "" { // also of one that came too late
+		client, addressErr := anonymous(c)
+		if addressErr != nil {
+			return addressErr
+		}
+		defer revoke(client.Address, of.session, std)
+	}
 	if err != nil {
-		return early.or(err)
+		return err
+	}
+	return runChild(path, args, of, signals, std)
+}
+
+// prepare asks the server for all that a child needs. The session that it
+// returns is there even when it fails after that.
+func (f *sessionFlags) prepare(c *cobra.Command, command string) (of childOf, err error) {
+	if of.session, err = f.mint(c, "vault run "+shortLabel(command)); err != nil {
+		return of, err
 	}
 	client, err := anonymous(c)
 	if err != nil {
-		return err
+		return of, err
 	}
-	defer revoke(client.Address, s, std)
-	pem, err := client.CAPEM(ctx)
-	if err := early.or(err); err != nil {
-		return err
+	of.vault, of.environ = f.vault, os.Environ()
+	of.caPEM, err = client.CAPEM(c.Context())
+	return of, err
+}
+
+// unlessInterrupted does work that a signal cancels. It returns the status of
+// the signal, once the work has ended.
+func unlessInterrupted(c *cobra.Command, signals <-chan os.Signal, work func() error) error {
+	ctx, cancel := context.WithTimeout(c.Context(), 15*time.Second)
+	defer cancel()
+	c.SetContext(ctx)
+	done := make(chan error, 1)
+	go func() { done <- work() }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case s := <-signals:
+			if s == syscall.SIGWINCH {
+				continue // no child yet whom it concerns
+			}
+			cancel()
+			<-done
+			return statusOf(s)
+		}
 	}
-	return runChild(path, args, childOf{session: s, vault: f.vault, caPEM: pem, environ: os.Environ()}, signals, std)
 }
 
 func shortLabel(command string) string {
@@ -100,44 +135,6 @@ func revoke(address string, s api.SessionResponse, std stdio) {
 	if err := own.RevokeSelf(ctx); err != nil {
 		fmt.Fprintf(std.err, "agent-vault: the session could not be ended, and lasts until %s: %v\n", s.ExpiresAt.Local().Format(time.RFC3339), err)
 	}
-}
-
-// An earlySignal is one that came before there was a child to pass it on to.
-type earlySignal struct {
-	done chan struct{}
-	over chan struct{}
-	got  os.Signal // once over is closed
-}
-
-// watch cancels what is under way when a signal comes, until or is called.
-func (e *earlySignal) watch(signals <-chan os.Signal, cancel func()) (stop func()) {
-	e.done, e.over = make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(e.over)
-		select {
-		case e.got = <-signals:
-			cancel()
-		case <-e.done:
-		}
-	}()
-	return sync.OnceFunc(func() { e.finish() })
-}
-
-func (e *earlySignal) finish() {
-	select {
-	case <-e.over:
-	case e.done <- struct{}{}:
-		<-e.over
-	}
-}
-
-// or ends the watch. It returns the status of the signal that came, else err.
-func (e *earlySignal) or(err error) error {
-	e.finish()
-	if e.got != nil {
-		return statusOf(e.got)
-	}
-	return err
 }
 
 // passedOn are the signals that a child gets from us.
@@ -166,7 +163,9 @@ func runChild(path string, args []string, of childOf, signals <-chan os.Signal, 
 	}
 	select {
 	case s := <-signals: // before there is a child to pass it on to
-		return statusOf(s)
+		if s != syscall.SIGWINCH {
+			return statusOf(s)
+		}
 	default:
 	}
 	cmd := &exec.Cmd{Path: path, Args: args, Env: env, Stdin: std.in, Stdout: std.out, Stderr: std.err}

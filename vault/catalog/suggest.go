@@ -3,6 +3,8 @@ package catalog
 import (
 	"slices"
 	"strings"
+
+	"github.com/agnivade/levenshtein"
 )
 
 // maxSuggest bounds what Suggest compares, in bytes: no name is longer.
@@ -33,7 +35,7 @@ func Suggest(name string) string {
 	}
 	best, distance := "", len(name)/3+1 // a short name is easily near to another
 	for _, e := range entries {
-		d := editDistance(name, e.Name)
+		d := levenshtein.ComputeDistance(name, e.Name)
 		if len(name) >= minWord && strings.HasPrefix(e.Name, name) {
 			d = min(d, 1)
 		}
@@ -51,25 +53,4 @@ func plain(name string) string {
 		return cut
 	}
 	return name
-}
-
-// editDistance is Levenshtein's, in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }
