@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
@@ -103,6 +104,16 @@ func (k Key) ForAudit() []byte {
 		return nil
 	}
 	return (*sub.bytes)[:]
+}
+
+// MAC is a HMAC-SHA256 of the message under a key for the purpose alone.
+// The zero Key has none, and panics.
+func (k Key) MAC(purpose, message string) (sum [sha256.Size]byte) {
+	sub := k.derive("agent-vault mac v1\x00" + purpose)
+	h := hmac.New(sha256.New, (*sub.bytes)[:])
+	h.Write([]byte(message))
+	h.Sum(sum[:0])
+	return sum
 }
 
 // derive returns the subkey for one purpose.
