@@ -41,7 +41,7 @@ demo:
 
 # Writes the files that are made from code.
 generate:
-	go test ./broker ./cmd/agent-vault -run 'Generated' -update
+	go test ./api ./vault ./cmd/agent-vault -run 'Generated' -update
 
 # Speed is measured here and asserted nowhere: run it on a quiet machine.
 bench:

@@ -2,6 +2,7 @@
 // vault's commands, for people's tools and for agents' own questions. It
 // decides nothing itself: who may do what stands in vault.
 //
+// The routes are a table, from whose types the OpenAPI document is made, too.
 // There is one wrapper around all routes and one function that writes errors.
 // A credential's value comes in here and never goes out. The zero value of
 // nothing here is usable; [New] returns the handler.
@@ -18,8 +19,6 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
-
-	"github.com/maypok86/otter/v2"
 
 	"agentvault/vault"
 )
@@ -42,13 +41,24 @@ type Options struct {
 	// its path entrance and its proxy entrance. Required.
 	BaseURL, PathProxyURL, ProxyURL func() string
 
+	// AgentRate and AgentConcurrent bound what one token of an agent may ask of
+	// the server itself: requests per second, five times as many after a pause,
+	// and requests at once. 0 means no limit.
+	AgentRate, AgentConcurrent int
+
+	// Stopping is closed when the server stops: calls that wait answer then. Nil
+	// never is.
+	Stopping <-chan struct{}
+
 	// Log receives operational messages, never credentials. Nil discards them.
 	Log *slog.Logger
 }
 
 type server struct {
 	Options
-	attempts *otter.Cache[string, *attempts] // failed and other logins, by address
+	guessers *callers // by address, or by a sign-in's token
+	agents   *callers // by digest of the token
+	document []byte   // the OpenAPI document
 }
 
 // New returns the handler of every route but the path entrance's. The error
@@ -68,48 +78,14 @@ func New(o Options) (http.Handler, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &server{Options: o, attempts: newAttempts()}
-	return s.guard(s.routes()), nil
-}
-
-// routes is the whole table. Patterns are net/http's.
-func (s *server) routes() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) { writeJSON(w, http.StatusOK, Status{"ok"}) })
-	mux.HandleFunc("GET /ready", s.ready)
-	mux.HandleFunc("GET /v1/mitm/ca.pem", s.caPEM)
-	if s.Metrics != nil {
-		mux.Handle("GET /metrics", s.Metrics)
+	s := &server{Options: o, guessers: newCallers(), agents: newCallers()}
+	table := s.table()
+	document, err := newDocument(table)
+	if err != nil {
+		return nil, err
 	}
-	mux.Handle("GET /v1/status", public(s, s.status))
-	mux.Handle("POST /v1/auth/register", s.limited(public(s, s.register)))
-	mux.Handle("POST /v1/auth/login", s.limited(public(s, s.login)))
-	mux.Handle("POST /v1/auth/logout", signedIn(s, s.logout))
-	mux.Handle("GET /v1/auth/me", signedIn(s, s.me))
-
-	mux.Handle("GET /discover", signedIn(s, s.discover))
-
-	mux.Handle("GET /v1/vaults", signedIn(s, s.listVaults))
-	mux.Handle("POST /v1/vaults", signedIn(s, s.createVault))
-	mux.Handle("GET /v1/vaults/{name}", signedIn(s, s.getVault))
-	mux.Handle("DELETE /v1/vaults/{name}", signedIn(s, s.deleteVault))
-	mux.Handle("GET /v1/vaults/{name}/services", signedIn(s, s.listServices))
-	mux.Handle("PUT /v1/vaults/{name}/services", signedIn(s, s.putServices))
-	mux.Handle("GET /v1/credentials", signedIn(s, s.listCredentials))
-	mux.Handle("POST /v1/credentials", signedIn(s, s.setCredentials))
-	mux.Handle("DELETE /v1/credentials/{key}", signedIn(s, s.deleteCredential))
-	mux.Handle("POST /v1/apply", signedIn(s, s.apply))
-
-	mux.Handle("GET /v1/sessions", signedIn(s, s.listSessions))
-	mux.Handle("POST /v1/sessions", signedIn(s, s.mintSession))
-	mux.Handle("DELETE /v1/sessions/self", signedIn(s, s.revokeSelf))
-	mux.Handle("DELETE /v1/sessions/{id}", signedIn(s, s.revokeSession))
-
-	mux.Handle("GET /v1/agents", signedIn(s, s.listAgents))
-	mux.Handle("POST /v1/agents", signedIn(s, s.createAgent))
-	mux.Handle("POST /v1/agents/{name}/rotate", signedIn(s, s.rotateAgent))
-	mux.Handle("DELETE /v1/agents/{name}", signedIn(s, s.deleteAgent))
-	return withJSONErrors(mux)
+	s.document = document
+	return s.guard(s.mount(table)), nil
 }
 
 // guard stands before every route: rebinding, cross-origin requests and the
@@ -163,18 +139,24 @@ func (s *server) ownHost(host string) bool {
 	return err == nil && u.Hostname() != "" && strings.EqualFold(u.Hostname(), name)
 }
 
-func (s *server) ready(w http.ResponseWriter, r *http.Request) {
+func (s *server) ready(_ context.Context, _ call[none]) (Status, error) {
 	if err := s.Ready(); err != nil {
-		s.writeError(w, r, &vault.Error{Code: vault.CodeUnavailable, Message: "not ready to decide", Err: err})
-		return
+		return Status{}, &vault.Error{Code: vault.CodeUnavailable, Message: "not ready to decide", Err: err}
 	}
-	writeJSON(w, http.StatusOK, Status{"ok"})
+	return Status{"ok"}, nil
 }
 
 func (s *server) caPEM(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/x-pem-file")
 	_, _ = w.Write(s.CAPEM()) // a client that went away is no concern of ours
 }
+
+func (s *server) openAPI(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(s.document)
+}
+
+func (s *server) health(context.Context, call[none]) (Status, error) { return Status{"ok"}, nil }
 
 func (s *server) status(ctx context.Context, _ call[none]) (InstanceStatus, error) {
 	initialized, err := s.Registry.Initialized(ctx)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +28,10 @@ type Client struct {
 	// Token is sent with every call when it is not "".
 	Token string
 
+	// Name is what the client says of itself, which stands in the list of a
+	// person's sign-ins. "" means "agent-vault".
+	Name string
+
 	// HTTP sends the requests. Nil means a client without proxy and redirects.
 	HTTP *http.Client
 }
@@ -39,6 +45,16 @@ type ClientError struct {
 
 func (e *ClientError) Error() string { return e.Message }
 
+// A NoServerError says that nothing listens at the client's address.
+type NoServerError struct{ Address string }
+
+func (e *NoServerError) Error() string { return "no server at " + e.Address }
+
+// Hint returns what to do about it.
+func (e *NoServerError) Hint() string {
+	return `start one with "agent-vault server", or name another with --address`
+}
+
 // direct uses no proxy: the operator's shell may itself run behind a vault.
 var direct = &http.Client{
 	Transport:     &http.Transport{Proxy: nil},
@@ -51,6 +67,37 @@ const maxAnswer = 64 << 20 // bytes
 const callTime = time.Minute
 
 func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, callTime)
+		defer cancel()
+	}
+	req, err := c.request(ctx, method, path, in)
+	if err != nil {
+		return nil, err
+	}
+	client := c.HTTP
+	if client == nil {
+		client = direct
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, c.unanswered(ctx, err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("the server at %s broke off its answer: %w", c.address(), err)
+	}
+	if resp.StatusCode/100 != 2 {
+		return nil, c.refusal(resp, answer)
+	}
+	return answer, nil
+}
+
+func (c *Client) address() string { return strings.TrimSuffix(c.Address, "/") }
+
+func (c *Client) request(ctx context.Context, method, path string, in any) (*http.Request, error) {
 	var body io.Reader
 	if in != nil {
 		b, err := json.Marshal(in)
@@ -59,59 +106,77 @@ func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, e
 		}
 		body = bytes.NewReader(b)
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, callTime)
-		defer cancel()
-	}
-	address := strings.TrimSuffix(c.Address, "/")
 	if !httpguts.ValidHeaderFieldValue(c.Token) {
 		return nil, errors.New("the login token holds characters that no token has")
 	}
-	req, err := http.NewRequestWithContext(ctx, method, address+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, c.address()+path, body)
 	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
 		return nil, fmt.Errorf("%q is not the address of a server; it looks like http://127.0.0.1:14321", c.Address)
 	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	req.Header.Set("User-Agent", cmp.Or(c.Name, "agent-vault"))
 	if c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)
 	}
-	client := c.HTTP
-	if client == nil {
-		client = direct
+	return req, nil
+}
+
+// unanswered is why no answer came.
+func (c *Client) unanswered(ctx context.Context, err error) error {
+	var dial *net.OpError
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("the server at %s did not answer in time", c.address())
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return &NoServerError{c.address()}
 	}
-	resp, err := client.Do(req)
-	if err != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			return nil, fmt.Errorf("the server at %s did not answer in time", address)
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		var dial *net.OpError
-		if !errors.As(err, &dial) || dial.Op != "dial" {
-			return nil, fmt.Errorf("%s does not answer as a server; is it an Agent Vault, and reached by http or https as it should be?", address)
-		}
-		return nil, fmt.Errorf("no server at %s: start one with \"agent-vault server\", or name another with --address", address)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return nil, fmt.Errorf("the server at %s broke off its answer: %w", address, err)
-	}
-	if resp.StatusCode/100 == 2 {
-		return answer, nil
-	}
+	return fmt.Errorf("%s does not answer as a server; is it an Agent Vault, and reached by http or https as it should be?", c.address())
+}
+
+// refusal is the error of an answer that refuses.
+func (c *Client) refusal(resp *http.Response, answer []byte) error {
 	var e errorBody
 	if json.Unmarshal(answer, &e) != nil || e.Error == "" {
-		return nil, &ClientError{resp.StatusCode, "", fmt.Sprintf("%s answered %s; is it an Agent Vault?", address, resp.Status)}
+		return &ClientError{resp.StatusCode, "", fmt.Sprintf("%s answered %s; is it an Agent Vault?", c.address(), resp.Status)}
 	}
 	if e.Error == codeInternal {
 		e.Message += " " + e.RequestID
 	}
-	return nil, &ClientError{resp.StatusCode, e.Error, e.Message}
+	return &ClientError{resp.StatusCode, e.Error, e.Message}
+}
+
+// at spells a path of the API: segments are escaped.
+func at(segments ...string) string {
+	path := "/v1"
+	for _, s := range segments {
+		path += "/" + url.PathEscape(s)
+	}
+	return path
+}
+
+// query spells a query string of names and values; empty values are left out.
+func query(pairs ...string) string {
+	q := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			q.Set(pairs[i], pairs[i+1])
+		}
+	}
+	if len(q) == 0 {
+		return ""
+	}
+	return "?" + q.Encode()
+}
+
+func positive(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 func send[Out any](ctx context.Context, c *Client, method, path string, in any) (Out, error) {
@@ -129,122 +194,6 @@ func send[Out any](ctx context.Context, c *Client, method, path string, in any) 
 // Status asks whether the instance has an owner.
 func (c *Client) Status(ctx context.Context) (InstanceStatus, error) {
 	return send[InstanceStatus](ctx, c, "GET", "/v1/status", nil)
-}
-
-// Register makes the first user.
-func (c *Client) Register(ctx context.Context, r LoginRequest) (LoginResponse, error) {
-	return send[LoginResponse](ctx, c, "POST", "/v1/auth/register", r)
-}
-
-// Login signs a person in.
-func (c *Client) Login(ctx context.Context, r LoginRequest) (LoginResponse, error) {
-	return send[LoginResponse](ctx, c, "POST", "/v1/auth/login", r)
-}
-
-// Logout ends the client's login.
-func (c *Client) Logout(ctx context.Context) error {
-	_, err := c.do(ctx, "POST", "/v1/auth/logout", nil)
-	return err
-}
-
-// Me returns who the client's token is.
-func (c *Client) Me(ctx context.Context) (UserInfo, error) {
-	return send[UserInfo](ctx, c, "GET", "/v1/auth/me", nil)
-}
-
-// Vaults lists the vaults.
-func (c *Client) Vaults(ctx context.Context) (VaultList, error) {
-	return send[VaultList](ctx, c, "GET", "/v1/vaults", nil)
-}
-
-// CreateVault makes an empty vault.
-func (c *Client) CreateVault(ctx context.Context, name string) (VaultInfo, error) {
-	return send[VaultInfo](ctx, c, "POST", "/v1/vaults", NameRequest{name})
-}
-
-// Vault returns a vault.
-func (c *Client) Vault(ctx context.Context, name string) (VaultInfo, error) {
-	return send[VaultInfo](ctx, c, "GET", "/v1/vaults/"+url.PathEscape(name), nil)
-}
-
-// DeleteVault removes a vault with all that is in it.
-func (c *Client) DeleteVault(ctx context.Context, name string) error {
-	_, err := c.do(ctx, "DELETE", "/v1/vaults/"+url.PathEscape(name), nil)
-	return err
-}
-
-// SetServices replaces all services of a vault.
-func (c *Client) SetServices(ctx context.Context, vaultName string, l ServiceList) (ServiceList, error) {
-	return send[ServiceList](ctx, c, "PUT", "/v1/vaults/"+url.PathEscape(vaultName)+"/services", l)
-}
-
-// Services lists the services of a vault.
-func (c *Client) Services(ctx context.Context, vaultName string) (ServiceList, error) {
-	return send[ServiceList](ctx, c, "GET", "/v1/vaults/"+url.PathEscape(vaultName)+"/services", nil)
-}
-
-// SetCredentials stores values; other credentials stay.
-func (c *Client) SetCredentials(ctx context.Context, r SetCredentialsRequest) (SetCredentialsResponse, error) {
-	return send[SetCredentialsResponse](ctx, c, "POST", "/v1/credentials", r)
-}
-
-// Credentials lists a vault's credentials, without values.
-func (c *Client) Credentials(ctx context.Context, vaultName string) (CredentialList, error) {
-	return send[CredentialList](ctx, c, "GET", "/v1/credentials?vault="+url.QueryEscape(vaultName), nil)
-}
-
-// DeleteCredential removes a credential.
-func (c *Client) DeleteCredential(ctx context.Context, vaultName, key string) error {
-	_, err := c.do(ctx, "DELETE", "/v1/credentials/"+url.PathEscape(key)+"?vault="+url.QueryEscape(vaultName), nil)
-	return err
-}
-
-// Apply makes vaults be as declared.
-func (c *Client) Apply(ctx context.Context, r ApplyRequest) (ApplyResponse, error) {
-	return send[ApplyResponse](ctx, c, "POST", "/v1/apply", r)
-}
-
-// MintSession makes a session.
-func (c *Client) MintSession(ctx context.Context, r SessionRequest) (SessionResponse, error) {
-	return send[SessionResponse](ctx, c, "POST", "/v1/sessions", r)
-}
-
-// Sessions lists a vault's sessions that have not ended.
-func (c *Client) Sessions(ctx context.Context, vaultName string) (SessionList, error) {
-	return send[SessionList](ctx, c, "GET", "/v1/sessions?vault="+url.QueryEscape(vaultName), nil)
-}
-
-// RevokeSession ends a session.
-func (c *Client) RevokeSession(ctx context.Context, id string) error {
-	_, err := c.do(ctx, "DELETE", "/v1/sessions/"+url.PathEscape(id), nil)
-	return err
-}
-
-// RevokeSelf ends the session that the client's token is of.
-func (c *Client) RevokeSelf(ctx context.Context) error {
-	_, err := c.do(ctx, "DELETE", "/v1/sessions/self", nil)
-	return err
-}
-
-// CreateAgent makes an agent with a token of its own.
-func (c *Client) CreateAgent(ctx context.Context, r AgentRequest) (AgentResponse, error) {
-	return send[AgentResponse](ctx, c, "POST", "/v1/agents", r)
-}
-
-// Agents lists the agents.
-func (c *Client) Agents(ctx context.Context) (AgentList, error) {
-	return send[AgentList](ctx, c, "GET", "/v1/agents", nil)
-}
-
-// RotateAgent gives an agent a new token. The old one no longer works.
-func (c *Client) RotateAgent(ctx context.Context, name string) (AgentResponse, error) {
-	return send[AgentResponse](ctx, c, "POST", "/v1/agents/"+url.PathEscape(name)+"/rotate", nil)
-}
-
-// DeleteAgent removes an agent.
-func (c *Client) DeleteAgent(ctx context.Context, name string) error {
-	_, err := c.do(ctx, "DELETE", "/v1/agents/"+url.PathEscape(name), nil)
-	return err
 }
 
 // CAPEM returns the root certificate of the proxy entrance.

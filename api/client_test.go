@@ -136,7 +136,7 @@ func TestClientErrors(t *testing.T) {
 		return `"` + s + `" is not the address of a server; it looks like http://127.0.0.1:14321`
 	}
 	for _, tt := range []struct{ name, address, want string }{
-		{"nobody there", nobody, "no server at " + nobody + `: start one with "agent-vault server", or name another with --address`},
+		{"nobody there", nobody, "no server at " + nobody},
 		{"a web page", page, "the server's answer is not JSON; is it an Agent Vault?"},
 		{"another server's error", plain, plain + " answered 502 Bad Gateway; is it an Agent Vault?"},
 		{"a redirect is not followed", moved, moved + " answered 302 Found; is it an Agent Vault?"},

@@ -1,98 +1,98 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"io"
-	"mime"
 	"net/http"
+	"reflect"
+	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"agentvault/vault"
 )
 
-// Bounds of a request's body, in bytes.
-const (
-	maxBody      = 1 << 20
-	maxApplyBody = 16 << 20
-)
-
-// bodyTime is how long a body may take to arrive.
-const bodyTime = 30 * time.Second
-
 // ErrorHeader marks every answer that the vault itself refuses with.
 const ErrorHeader = "X-Agent-Vault-Proxy-Error"
 
-// none is the body of requests that have none.
+// none is the In of routes that read nothing.
 type none struct{}
 
 // A call is a request that has been read: who sends it, what it says.
 type call[In any] struct {
-	caller vault.Caller // the zero Caller on public routes
+	caller vault.Caller // the zero Caller where the route asks for none
 	token  string
+	client string // what sends it, by its own words
 	in     In
-	r      *http.Request
-}
-
-// vault is what X-Vault says.
-func (c call[In]) vault() string { return c.r.Header.Get("X-Vault") }
-
-// A created answer has status 201.
-type created interface{ isCreated() }
-
-// public wraps a command that needs no token.
-func public[In, Out any](s *server, f func(context.Context, call[In]) (Out, error)) http.Handler {
-	return wrap(s, f, false)
-}
-
-// signedIn wraps a command that needs one.
-func signedIn[In, Out any](s *server, f func(context.Context, call[In]) (Out, error)) http.Handler {
-	return wrap(s, f, true)
 }
 
 // wrap is the one way from a request to a command and back.
-func wrap[In, Out any](s *server, f func(context.Context, call[In]) (Out, error), auth bool) http.Handler {
+func wrap[In, Out any](s *server, rt route, f func(context.Context, call[In]) (Out, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := call[In]{r: r, token: bearer(r.Header)}
-		out, err := carryOut(s, w, c, f, auth)
+		out, err := carryOut(s, rt, w, r, f)
 		if err != nil {
 			s.writeError(w, r, err)
 			return
 		}
-		status := http.StatusOK
-		if _, ok := any(out).(created); ok {
-			status = http.StatusCreated
-		}
-		writeJSON(w, status, out)
+		writeJSON(w, rt.status, out)
 	})
 }
 
 // carryOut authenticates, reads and carries out, in this order: without a token
 // nobody makes the server read a body.
-func carryOut[In, Out any](s *server, w http.ResponseWriter, c call[In], f func(context.Context, call[In]) (Out, error), auth bool) (out Out, err error) {
-	if auth {
-		if c.caller, err = s.authenticate(c.r.Context(), c.token); err != nil {
+func carryOut[In, Out any](s *server, rt route, w http.ResponseWriter, r *http.Request, f func(context.Context, call[In]) (Out, error)) (out Out, err error) {
+	c := call[In]{token: bearer(r.Header), client: r.UserAgent()}
+	if rt.owned {
+		if err := s.mustBeOwned(r.Context()); err != nil {
 			return out, err
 		}
 	}
-	if err := s.read(w, c.r, &c.in); err != nil {
+	if rt.access != public && rt.access != lease {
+		leave, err := s.enterAgent(c.token)
+		if err != nil {
+			return out, err
+		}
+		defer leave()
+		if c.caller, err = s.Registry.Authenticate(r.Context(), c.token); err != nil {
+			return out, err
+		}
+	}
+	if err := rt.read(w, r, reflect.ValueOf(&c.in).Elem()); err != nil {
 		return out, err
 	}
-	return f(c.r.Context(), c)
+	if !rt.slowed {
+		return f(r.Context(), c)
+	}
+	guesser, err := s.guesser(rt, r, c.token)
+	if err != nil {
+		return out, err
+	}
+	if out, err = f(r.Context(), c); guessed(err) {
+		guesser.Allow()
+	}
+	return out, err
 }
 
-func (s *server) authenticate(ctx context.Context, token string) (vault.Caller, error) {
-	if initialized, err := s.Registry.Initialized(ctx); err != nil {
-		return vault.Caller{}, err
-	} else if !initialized {
-		return vault.Caller{}, &vault.Error{Code: vault.CodeNotInitialized, Message: "this instance has no owner yet; run: agent-vault auth register"}
+// read fills in what the route reads of a request.
+func (rt route) read(w http.ResponseWriter, r *http.Request, in reflect.Value) error {
+	if err := rt.shape.readParams(r, in, rt.access == person); err != nil || rt.shape.reads == nil {
+		return err
 	}
-	return s.Registry.Authenticate(ctx, token)
+	body, err := readBody(w, r, rt.maxBody)
+	if err != nil {
+		return err
+	}
+	return decode(body, in.FieldByIndex(rt.shape.body).Addr().Interface())
+}
+
+func (s *server) mustBeOwned(ctx context.Context) error {
+	initialized, err := s.Registry.Initialized(ctx)
+	if err == nil && !initialized {
+		err = &vault.Error{Code: vault.CodeNotInitialized, Message: "this instance has no owner yet: agent-vault auth register makes one"}
+	}
+	return err
 }
 
 // bearer returns the token of an Authorization header (RFC 6750 §2.1). The
@@ -103,94 +103,6 @@ func bearer(h http.Header) string {
 		return ""
 	}
 	return strings.TrimSpace(token)
-}
-
-// read decodes a body strictly: JSON, no unknown fields, nothing behind it.
-func (s *server) read(w http.ResponseWriter, r *http.Request, in any) error {
-	if _, ok := in.(*none); ok {
-		return nil
-	}
-	// A page can have a browser send other types unasked, but no Authorization
-	// header (Fetch §2.2.2); with one, the type that curl -d sends will do.
-	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if (err != nil || kind != "application/json") && r.Header.Get("Authorization") == "" {
-		return &vault.Error{Code: vault.CodeBadRequest, Message: "the body must be JSON, with Content-Type: application/json"}
-	}
-	body, err := readBody(w, r)
-	if err != nil {
-		return err
-	}
-	if !utf8.Valid(body) { // encoding/json would put U+FFFD in a value's place
-		return &vault.Error{Code: vault.CodeBadRequest, Message: "the body is not UTF-8"}
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(in); err != nil {
-		return &vault.Error{Code: vault.CodeBadRequest, Message: describeJSON(err)}
-	}
-	// Not d.More, which takes a stray } or ] for the end.
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return &vault.Error{Code: vault.CodeBadRequest, Message: "the body holds more than one JSON value"}
-	}
-	return nil
-}
-
-// readBody reads the whole body, within bounds of length and time.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	limit := int64(maxBody)
-	if r.URL.Path == "/v1/apply" {
-		limit = maxApplyBody
-	}
-	// The deadline ends with the body: net/http goes on reading behind it to
-	// notice a client that goes away. Writers without deadlines are tests'.
-	conn := http.NewResponseController(w)
-	_ = conn.SetReadDeadline(time.Now().Add(bodyTime))
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	_ = conn.SetReadDeadline(time.Time{})
-	var long *http.MaxBytesError
-	switch {
-	case errors.As(err, &long):
-		return nil, &vault.Error{Code: codeTooLarge, Message: "the body is too long"}
-	case err != nil:
-		return nil, &vault.Error{Code: vault.CodeBadRequest, Message: "the body ended early", Err: err}
-	}
-	return body, nil
-}
-
-// describeJSON says in our words what encoding/json found. Values are not
-// repeated: they may be credentials.
-func describeJSON(err error) string {
-	var wrong *json.UnmarshalTypeError
-	var syntax *json.SyntaxError
-	switch {
-	case errors.As(err, &wrong) && wrong.Field == "":
-		return "the body must be an object, not a JSON " + wrong.Value
-	case errors.As(err, &wrong):
-		return "the field " + wrong.Field + " does not take a " + wrong.Value
-	case errors.As(err, &syntax), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "the body is not JSON"
-	}
-	return strings.TrimPrefix(err.Error(), "json: ")
-}
-
-// Codes that HTTP adds to those of package vault.
-const (
-	codeTooLarge         = "request_too_large"
-	codeMethodNotAllowed = "method_not_allowed"
-	codeInternal         = "internal_error"
-)
-
-var statuses = map[string]int{
-	vault.CodeBadRequest: 400, vault.CodeVaultRequired: 400,
-	vault.CodeUnauthorized: 401,
-	vault.CodeForbidden:    403, vault.CodeVaultForbidden: 403,
-	vault.CodeNotFound: 404, vault.CodeVaultNotFound: 404, vault.CodeCredentialNotFound: 404,
-	codeMethodNotAllowed:     405,
-	vault.CodeConflict:       409,
-	codeTooLarge:             413,
-	vault.CodeRateLimited:    429,
-	codeInternal:             500,
-	vault.CodeNotInitialized: 503, vault.CodeUnavailable: 503,
 }
 
 // writeError is the one place that turns an error into an answer. What is not
@@ -212,16 +124,27 @@ func (s *server) writeError(w http.ResponseWriter, r *http.Request, err error) {
 		s.Log.Warn("request refused", "request", id, "route", r.Pattern, "code", e.Code, "err", e.Err)
 	}
 	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
-		w.Header().Set("Retry-After", "5")
+		w.Header().Set("Retry-After", strconv.FormatInt(retryAfter(err), 10))
 	}
 	w.Header().Set(ErrorHeader, "true")
 	writeJSON(w, status, errorBody{Error: e.Code, Message: e.Message, RequestID: id})
 }
 
+// retryAfter is when to come back, in whole seconds: what the error says by a
+// method RetryAfter, or else 5.
+func retryAfter(err error) int64 {
+	var e interface{ RetryAfter() time.Duration }
+	if !errors.As(err, &e) || e.RetryAfter() <= 0 {
+		return 5
+	}
+	return max(1, int64((e.RetryAfter()+time.Second-1)/time.Second))
+}
+
+// errorBody is the body of every refusal.
 type errorBody struct {
-	Error     string `json:"error"`
-	Message   string `json:"message"`
-	RequestID string `json:"request_id"`
+	Error     string `json:"error" doc:"A stable code."`
+	Message   string `json:"message" doc:"A sentence for whoever sent the request."`
+	RequestID string `json:"request_id" doc:"Names the request in the server's log."`
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -40,17 +40,24 @@ func TestStrictJSON(t *testing.T) {
 		{"blanks", "application/json", " \n", "the body is not JSON"},
 		{"cut off", "application/json", `{"name":"team-a"`, "the body is not JSON"},
 		{"no JSON", "application/json", `name=team-a`, "the body is not JSON"},
-		{"unknown field", "application/json", `{"name":"team-a","extra":1}`, `unknown field "extra"`},
+		{"unknown field", "application/json", `{"name":"team-a","extra":1}`, "unknown field extra"},
 		{"wrong type", "application/json", `{"name":7}`, "the field name does not take a number"},
-		{"an object for text", "application/json", `{"name":{}}`, "the field name does not take a object"},
-		{"a list", "application/json", `[]`, "the body must be an object, not a JSON array"},
-		{"text for the object", "application/json", `"team-a"`, "the body must be an object, not a JSON string"},
+		{"another letter case", "application/json", `{"Name":"team-a"}`, "unknown field Name"},
+		{"twice", "application/json", `{"name":"team-a","name":"team-b"}`, "the field name stands there twice"},
+		{"twice, spelled otherwise", "application/json", `{"name":"team-a","n\u0061me":"team-b"}`, "the field name stands there twice"},
+		{"a control character", "application/json", `{"name":"team\u0000"}`, "the field name holds a control character"},
+		{"a bare control character", "application/json", "{\"name\":\"team\x01\"}", "the body is not JSON: it goes wrong in the field name"},
+		{"half a character", "application/json", `{"name":"\ud800"}`, "the body is not JSON: it goes wrong in the field name"},
+		{"too long", "application/json", `{"name":"` + strings.Repeat("a", 128<<10+1) + `"}`, "the field name is longer than 131072 bytes"},
+		{"an object for text", "application/json", `{"name":{}}`, "the field name does not take an object"},
+		{"a list", "application/json", `[]`, "the body must be an object, not an array"},
+		{"text for the object", "application/json", `"team-a"`, "the body must be an object, not a string"},
 		{"a second value", "application/json", taken + taken, "the body holds more than one JSON value"},
 		{"a stray brace", "application/json", taken + "}", "the body holds more than one JSON value"},
 		{"a stray bracket", "application/json", taken + "]", "the body holds more than one JSON value"},
 		{"garbage behind", "application/json", taken + "x", "the body holds more than one JSON value"},
 		{"NUL behind", "application/json", taken + "\x00", "the body holds more than one JSON value"},
-		{"no UTF-8", "application/json", "{\"name\":\"team-\xff\"}", "the body is not UTF-8"},
+		{"no UTF-8", "application/json", "{\"name\":\"team-\xff\"}", "the body is not UTF-8: it goes wrong in the field name"},
 		{"no UTF-8 in a name", "application/json", "{\"na\xc3me\":\"team-a\"}", "the body is not UTF-8"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -68,6 +75,72 @@ func TestStrictJSON(t *testing.T) {
 		r := request("POST", "/v1/vaults", f.owner, " {\"name\":\"team-"+strconv.Itoa(i)+"\"} \n")
 		r.Header.Set("Content-Type", kind)
 		f.do(r).want(t, 201)
+	}
+}
+
+// TestPlaces: a fault deep in a body is named by its place.
+func TestPlaces(t *testing.T) {
+	f := newFixture(t)
+	service := func(rest string) string {
+		return `{"vaults":[{"name":"default","services":[{"name":"one","host":"one.test","auth":{"type":"passthrough"}},{` + rest + `}]}]}`
+	}
+	const place = "vaults[0].services[1]"
+	for _, tt := range []struct{ body, want string }{
+		{service(`"hosts":"two.test"`), "unknown field " + place + ".hosts"},
+		{service(`"Host":"two.test"`), "unknown field " + place + ".Host"},
+		{service(`"auth":{"type":"passthrough"},"host":7,"name":"two"`), "the field " + place + ".host does not take a number"},
+		{service(`"host":"two.test","host":"three.test"`), "the field " + place + ".host stands there twice"},
+		{service(`"auth":{"type":"bearer","token":"A","token":"B"}`), "the field " + place + ".auth.token stands there twice"},
+		{service(`"auth":{"type":"bearer","token":"A\u0007"}`), "the field " + place + ".auth.token holds a control character"},
+		{service(`"auth":{}`), "the field " + place + ".auth: the field type is missing; it is one of api-key, basic, bearer, custom, passthrough, query"},
+		{service(`"auth":"bearer"`), "the field " + place + `.auth: it must be an object like {"type": "bearer", "token": "API_KEY"}`},
+		{service(`"rules":[{"method":"GET"}]`), "unknown field " + place + ".rules[0].method"},
+		{`{"vaults":[{"name":"default","services":[null]}]}`, "the field vaults[0].services[0] does not take this value"},
+		{`{"vaults":` + strings.Repeat("[", 9000) + `x`, "the body is not JSON: it goes wrong in the field vaults" + strings.Repeat("[0]", 65) + "…"},
+		{service(`"enabled":"yes"`), "the field " + place + ".enabled does not take a string"},
+		{`{"vaults":[{"name":"default","credentials":{"API_KEY":"a","API_KEY":"b"}}]}`, "the field vaults[0].credentials.API_KEY stands there twice"},
+		{`{"vaults":[{"name":"default","credentials":{"API_KEY":7}}]}`, "the field vaults[0].credentials.API_KEY does not take a number"},
+		{`{"vaults":[{"name":"default","credentials":{"` + secretValue + `":7}}]}`, "the field vaults[0].credentials.… does not take a number"},
+		{`{"vaults":[{"name":"default","` + secretValue + `":""}]}`, "unknown field vaults[0].…"},
+	} {
+		if m := f.send("POST", "/v1/apply", f.owner, tt.body).refused(t, 400, "bad_request"); m != tt.want {
+			t.Errorf("%s\ngot  %s\nwant %s", tt.body, m, tt.want)
+		}
+	}
+	for body, want := range map[string]string{
+		`{"vault":"default","ttl_seconds":300.5}`:                "the field ttl_seconds does not take this value",
+		`{"vault":"default","ttl_seconds":"300"}`:                "the field ttl_seconds does not take a string",
+		`{"vault":"default","ttl_seconds":99999999999999999999}`: "the field ttl_seconds does not take this value",
+	} {
+		if m := f.send("POST", "/v1/sessions", f.owner, body).refused(t, 400, "bad_request"); m != want {
+			t.Errorf("%s\ngot  %s\nwant %s", body, m, want)
+		}
+	}
+}
+
+// TestQueryStrings: what a route does not know it does not pass over.
+func TestQueryStrings(t *testing.T) {
+	f := newFixture(t)
+	for path, want := range map[string]string{
+		"/v1/credentials": "the query parameter vault is missing",
+		"/v1/credentials?vault=default&vault=default": "the query parameter vault stands there more than once",
+		"/v1/credentials?vault=default&x=1":           "unknown query parameter x",
+		"/v1/credentials?Vault=default":               "unknown query parameter Vault",
+		"/v1/credentials?vault=%00":                   "the query parameter vault holds a control character",
+		"/v1/credentials?vault=%ff":                   "the query parameter vault is not UTF-8",
+		"/v1/credentials?vault=%zz":                   "the query string is malformed",
+		"/v1/credentials?vault=default;x=1":           "the query string is malformed",
+		"/v1/vaults?" + secretValue + "=1":            "unknown query parameter …",
+		"/v1/vaults/%00":                              "the path parameter name holds a control character",
+	} {
+		if m := f.send("GET", path, f.owner, "").refused(t, 400, "bad_request"); m != want {
+			t.Errorf("%s\ngot  %s\nwant %s", path, m, want)
+		}
+	}
+	r := request("GET", "/discover", f.session(), "")
+	r.Header["X-Vault"] = []string{"default", "team-a"}
+	if m := f.do(r).refused(t, 400, "bad_request"); m != "the header X-Vault stands there more than once" {
+		t.Errorf("%s", m)
 	}
 }
 
@@ -145,10 +218,15 @@ func TestWrongMethod(t *testing.T) {
 		{"GET", "/v1/auth/login", "POST"},
 		{"GET", "/v1/apply", "POST"},
 		{"PUT", "/v1/vaults", "GET, HEAD, POST"},
-		{"POST", "/v1/vaults/default", "DELETE, GET, HEAD"},
-		{"DELETE", "/v1/vaults/default/services", "GET, HEAD, PUT"},
+		{"POST", "/v1/vaults/default", "DELETE, GET, HEAD, PATCH"},
+		{"DELETE", "/v1/vaults/default/services", "GET, HEAD, POST, PUT"},
 		{"GET", "/v1/credentials/API_KEY", "DELETE"},
 		{"GET", "/v1/sessions/self", "DELETE"},
+		{"GET", "/invite/" + "av_inv_x", "POST"},
+		{"POST", "/join/av_join_x", "GET, HEAD"},
+		{"POST", "/approve/1", "GET, HEAD"},
+		{"DELETE", "/v1/proposals/1", "GET, HEAD"},
+		{"GET", "/v1/proposals/1/approve", "POST"},
 		{"OPTIONS", "/v1/agents", "GET, HEAD, POST"},
 		{"TRACE", "/discover", "GET, HEAD"},
 	} {
@@ -164,22 +242,30 @@ func TestWrongMethod(t *testing.T) {
 	}
 }
 
-// TestLoginLimit: 20 tries a minute from one address; other addresses and other
-// routes go on.
-func TestLoginLimit(t *testing.T) {
-	f := newEmpty(t)
-	try := func(path, address string) reply {
-		r := request("POST", path, "", "not JSON") // costs no hash
+// TestGuessLimit: 20 wrong guesses a minute from one address; other addresses
+// and other routes go on, and what is right, or not understood, counts for
+// nothing.
+func TestGuessLimit(t *testing.T) {
+	f := newFixture(t)
+	try := func(path, address, body string) reply {
+		r := request("POST", path, "", body)
 		r.RemoteAddr = address
 		return f.do(r)
 	}
-	paths := []string{"/v1/auth/login", "/v1/auth/register"} // count together
-	for i := range 20 {
-		try(paths[i%2], "192.0.2.1:"+strconv.Itoa(1000+i)).refused(t, 400, "bad_request")
+	const guess = `{"token":"av_join_x","password":"` + ownerPassword + `"}` // costs no hash
+	for range 50 {
+		try("/v1/auth/login", "192.0.2.1:1000", "not JSON").refused(t, 400, "bad_request")
 	}
-	for _, path := range paths {
-		a := try(path, "192.0.2.1:2000")
-		if m := a.refused(t, 429, "rate_limited"); m != "too many sign-ins from this address; wait a minute" {
+	for i := range 20 {
+		try("/v1/auth/join", "192.0.2.1:"+strconv.Itoa(1000+i), guess).refused(t, 404, "invite_not_found")
+	}
+	for _, path := range []string{"/v1/auth/join", "/v1/auth/login", "/v1/auth/register"} {
+		body := `{"email":"` + ownerEmail + `","password":"` + ownerPassword + `"}`
+		if path == "/v1/auth/join" {
+			body = guess
+		}
+		a := try(path, "192.0.2.1:2000", body)
+		if m := a.refused(t, 429, "rate_limited"); m != "too many wrong attempts; wait a minute" {
 			t.Errorf("%q", m)
 		}
 		if after, err := strconv.Atoi(a.header.Get("Retry-After")); err != nil || after < 1 {
@@ -187,7 +273,7 @@ func TestLoginLimit(t *testing.T) {
 		}
 	}
 	for _, other := range []string{"192.0.2.2:1000", "[2001:db8::1]:1000", "127.0.0.1:1000"} {
-		try("/v1/auth/login", other).refused(t, 400, "bad_request")
+		try("/v1/auth/join", other, guess).refused(t, 404, "invite_not_found")
 	}
 	r := request("GET", "/v1/status", "", "")
 	r.RemoteAddr = "192.0.2.1:1000"
@@ -195,12 +281,37 @@ func TestLoginLimit(t *testing.T) {
 
 	// What a client says of its address does not count.
 	for i := range 20 {
-		try("/v1/auth/login", "192.0.2.3:"+strconv.Itoa(1000+i)).refused(t, 400, "bad_request")
+		try("/v1/auth/join", "192.0.2.3:"+strconv.Itoa(1000+i), guess).refused(t, 404, "invite_not_found")
 	}
-	r = request("POST", "/v1/auth/login", "", "not JSON")
+	r = request("POST", "/v1/auth/join", "", guess)
 	r.RemoteAddr = "192.0.2.3:1000"
 	r.Header.Set("X-Forwarded-For", "198.51.100.1")
 	f.do(r).refused(t, 429, "rate_limited")
+
+	// Who is signed in is not kept out by others at the same address.
+	r = request("POST", "/v1/auth/reauthenticate", f.owner, `{"password":"`+ownerPassword+`"}`)
+	r.RemoteAddr = "192.0.2.1:1000"
+	f.do(r).want(t, 200)
+}
+
+// TestAgentLimit: an agent's token is bounded in what it asks of the server
+// itself, and nobody else is by it.
+func TestAgentLimit(t *testing.T) {
+	f, session, agent := filled(t)
+	f.agentRate = 2
+	f.open()
+	limited := 0
+	for range 20 {
+		if a := f.send("GET", "/discover", session, ""); a.status == 429 {
+			a.refused(t, 429, "rate_limited")
+			limited++
+		}
+	}
+	if limited < 5 {
+		t.Errorf("of 20 requests at once %d were limited", limited)
+	}
+	f.asking("GET", "/discover", agent, "").want(t, 200)
+	f.send("GET", "/v1/vaults", f.owner, "").want(t, 200)
 }
 
 // TestHost: a page whose name was rebound to this address sends its own name.

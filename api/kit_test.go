@@ -3,12 +3,15 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -52,42 +55,124 @@ func (c *clock) move(d time.Duration) {
 
 // A fixture is the API over a real registry and store.
 type fixture struct {
-	t       testing.TB
-	db      *store.DB
-	clock   *clock
-	ready   error
-	log     *bytes.Buffer
-	handler http.Handler
-	owner   string // login token; "" without an owner
+	t        testing.TB
+	path     string // of the database
+	key      seal.Key
+	db       *store.DB
+	clock    *clock
+	ready    error
+	registry *vault.Registry
+	log      *bytes.Buffer
+	handler  http.Handler
+	owner    string // login token; "" without an owner
+
+	stopping  chan struct{} // closed by the test
+	agentRate int           // 0: no limit
 }
 
 // newEmpty makes an instance that nobody owns.
 func newEmpty(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{t: t, clock: &clock{t: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, log: new(bytes.Buffer)}
-	var err error
-	if f.db, err = store.Open(context.Background(), store.Options{Path: filepath.Join(t.TempDir(), "data", "test.db")}); err != nil {
-		t.Fatal(err)
+	f := &fixture{
+		t: t, path: filepath.Join(t.TempDir(), "data", "test.db"), key: seal.NewKey(),
+		clock: &clock{t: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, log: new(bytes.Buffer), stopping: make(chan struct{}),
 	}
-	t.Cleanup(func() { _ = f.db.Close() }) // some tests close it before
+	f.open()
+	return f
+}
+
+// open serves what is in the database.
+func (f *fixture) open() {
+	f.t.Helper()
+	var err error
+	if f.db, err = store.Open(context.Background(), store.Options{Path: f.path}); err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(func() { _ = f.db.Close() }) // some tests close it before
 	pathProxy := func() string { return baseURL + "/proxy" }
-	registry, err := vault.New(vault.Options{Store: f.db, Key: seal.NewKey(), ProxyURL: pathProxy, Now: f.clock.now})
-	if err != nil {
-		t.Fatal(err)
+	if f.registry, err = vault.New(vault.Options{Store: f.db, Key: f.key, ProxyURL: pathProxy, Now: f.clock.now}); err != nil {
+		f.t.Fatal(err)
 	}
 	f.handler, err = api.New(api.Options{
-		Registry: registry,
-		CAPEM:    func() []byte { return []byte(caPEM) },
-		Ready:    func() error { return f.ready },
-		Metrics:  http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "metrics\n") }),
-		BaseURL:  func() string { return baseURL }, PathProxyURL: pathProxy,
+		AgentRate: f.agentRate,
+		Registry:  f.registry,
+		CAPEM:     func() []byte { return []byte(caPEM) },
+		Ready:     func() error { return f.ready },
+		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "metrics\n") }),
+		BaseURL:   func() string { return baseURL }, PathProxyURL: pathProxy,
 		ProxyURL: func() string { return "http://vault.example.test:14322" },
+		Stopping: f.stopping,
 		Log:      slog.New(slog.NewTextHandler(f.log, nil)),
 	})
 	if err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// copy serves a copy of an instance whose database is closed.
+func (f *fixture) copy() *fixture {
+	f.t.Helper()
+	c := &fixture{t: f.t, path: filepath.Join(f.t.TempDir(), "data", "test.db"), key: f.key, clock: f.clock, log: new(bytes.Buffer), owner: f.owner}
+	content, err := os.ReadFile(f.path)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Dir(c.path), 0o700); err != nil {
+		f.t.Fatal(err)
+	}
+	if err := os.WriteFile(c.path, content, 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	c.open()
+	return c
+}
+
+// dump is every row of the database.
+func (f *fixture) dump() string {
+	f.t.Helper()
+	db, err := sql.Open("sqlite", f.path)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer db.Close()
+	var b strings.Builder
+	for _, table := range query(f.t, db, "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name") {
+		for _, row := range query(f.t, db, `SELECT * FROM "`+table+`"`) {
+			fmt.Fprintf(&b, "%s: %s\n", table, row)
+		}
+	}
+	return b.String()
+}
+
+func query(t testing.TB, db *sql.DB, q string) (list []string) {
+	t.Helper()
+	rows, err := db.Query(q)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return f
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		values, into := make([]sql.NullString, len(columns)), make([]any, len(columns))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := rows.Scan(into...); err != nil {
+			t.Fatal(err)
+		}
+		var row []string
+		for _, v := range values {
+			row = append(row, v.String)
+		}
+		list = append(list, strings.Join(row, " "))
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return list
 }
 
 // newFixture makes an instance with an owner.

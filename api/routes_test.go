@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ func TestPeople(t *testing.T) {
 	f.post("/v1/auth/register", "", api.LoginRequest{Email: ownerEmail, Password: "short"}).refused(t, 400, "bad_request")
 	var r api.LoginResponse
 	f.post("/v1/auth/register", "", credentials).into(t, 201, &r)
-	want := api.LoginResponse{User: api.UserInfo{Email: ownerEmail, Role: "owner"}, ExpiresAt: f.clock.now().Add(12 * time.Hour)}
+	want := api.LoginResponse{User: api.UserInfo{Email: ownerEmail, Role: "owner"}, ExpiresAt: f.clock.now().Add(7 * 24 * time.Hour)}
 	if diff := cmp.Diff(want, r, cmpopts.IgnoreFields(api.LoginResponse{}, "Token", "User.ID")); diff != "" {
 		t.Error(diff)
 	}
@@ -160,7 +161,7 @@ func TestCredentialRoutes(t *testing.T) {
 	}
 	set("missing", map[string]string{"A_KEY": "value"}).refused(t, 404, "vault_not_found")
 	f.send("GET", "/v1/credentials?vault=missing", f.owner, "").refused(t, 404, "vault_not_found")
-	f.send("GET", "/v1/credentials", f.owner, "").refused(t, 404, "vault_not_found")
+	f.send("GET", "/v1/credentials", f.owner, "").refused(t, 400, "bad_request")
 	f.send("DELETE", "/v1/credentials/A_KEY?vault=default", f.owner, "").want(t, 200)
 	f.send("DELETE", "/v1/credentials/A_KEY?vault=default", f.owner, "").refused(t, 404, "credential_not_found")
 	f.send("DELETE", "/v1/credentials/B_KEY?vault=missing", f.owner, "").refused(t, 404, "vault_not_found")
@@ -245,7 +246,7 @@ func TestSessionRoutes(t *testing.T) {
 	token = f.session()
 	f.send("DELETE", "/v1/sessions/self", token, "").want(t, 200)
 	f.send("DELETE", "/v1/sessions/self", token, "").refused(t, 401, "unauthorized")
-	f.send("DELETE", "/v1/sessions/self", f.owner, "").refused(t, 400, "bad_request")
+	f.send("DELETE", "/v1/sessions/self", f.owner, "").refused(t, 403, "forbidden")
 }
 
 func TestAgentRoutes(t *testing.T) {
@@ -264,7 +265,7 @@ func TestAgentRoutes(t *testing.T) {
 	create("robot-two", "missing", "proxy").refused(t, 404, "vault_not_found")
 	var list api.AgentList
 	f.send("GET", "/v1/agents", f.owner, "").into(t, 200, &list)
-	want := []api.AgentInfo{{Name: "robot-one", Vaults: []api.AgentVault{{VaultName: "default", VaultRole: "proxy"}}, CreatedAt: f.clock.now()}}
+	want := []api.AgentInfo{{Name: "robot-one", Status: "active", Vaults: []api.AgentVault{{VaultName: "default", VaultRole: "proxy"}}, CreatedAt: f.clock.now()}}
 	if diff := cmp.Diff(want, list.Agents); diff != "" {
 		t.Error(diff)
 	}
@@ -298,68 +299,24 @@ func TestAgentRoutes(t *testing.T) {
 	f.send("POST", "/v1/agents/robot-one/rotate", f.owner, "").refused(t, 404, "not_found")
 }
 
-// A route that needs a token, with a body that it takes.
-type route struct{ method, path, body string }
-
-func (r route) String() string { return r.method + " " + r.path }
-
-// personsRoutes are for people only. What they do to the vault "default" is
-// undone by nobody: the tests that use them expect refusals.
-var personsRoutes = []route{
-	{"GET", "/v1/auth/me", ""},
-	{"GET", "/v1/vaults", ""},
-	{"POST", "/v1/vaults", `{"name":"team-a"}`},
-	{"GET", "/v1/vaults/default", ""},
-	{"DELETE", "/v1/vaults/default", ""},
-	{"GET", "/v1/vaults/default/services", ""},
-	{"PUT", "/v1/vaults/default/services", `{"services":[]}`},
-	{"GET", "/v1/credentials?vault=default", ""},
-	{"POST", "/v1/credentials", `{"vault":"default","credentials":{"A_KEY":"value"}}`},
-	{"DELETE", "/v1/credentials/API_KEY?vault=default", ""},
-	{"POST", "/v1/apply", `{"vaults":[{"name":"default"}]}`},
-	{"GET", "/v1/sessions?vault=default", ""},
-	{"POST", "/v1/sessions", `{"vault":"default"}`},
-	{"DELETE", "/v1/sessions/someid", ""},
-	{"GET", "/v1/agents", ""},
-	{"POST", "/v1/agents", `{"name":"robot-two","vaults":[]}`},
-	{"POST", "/v1/agents/robot-one/rotate", ""},
-	{"DELETE", "/v1/agents/robot-one", ""},
-}
-
-// signedInRoutes need some token.
-var signedInRoutes = append([]route{
-	{"POST", "/v1/auth/logout", ""},
-	{"GET", "/discover", ""},
-	{"DELETE", "/v1/sessions/self", ""},
-}, personsRoutes...)
-
+// TestTokens: what is no token of anybody's is refused in the same words.
 func TestTokens(t *testing.T) {
-	f, ended, agent := filled(t)
+	f, ended, _ := filled(t)
 	endedLogin := f.owner
 	f.clock.move(25 * time.Hour)
-	var login api.LoginResponse
-	f.post("/v1/auth/login", "", api.LoginRequest{Email: ownerEmail, Password: ownerPassword}).into(t, 200, &login)
-	f.owner = login.Token
+	f.owner = f.signIn(ownerEmail, 0, 0)
 	session := f.session()
-	for _, r := range signedInRoutes {
-		for name, token := range map[string]string{
-			"none": "", "noise": "noise", "ended session": ended, "ended login": endedLogin,
-			"nobody's": vault.NewToken(vault.PrefixLogin), "damaged": session[:len(session)-1],
-		} {
-			t.Run(r.String()+" "+name, func(t *testing.T) {
-				f.send(r.method, r.path, token, r.body).refused(t, 401, "unauthorized")
-			})
+	for name, token := range map[string]string{
+		"none": "", "noise": "noise", "ended session": ended, "ended login": endedLogin,
+		"nobody's": vault.NewToken(vault.PrefixLogin), "damaged": session[:len(session)-1],
+		"an invite's": vault.NewToken(vault.PrefixInvite), "a link's": vault.NewToken(vault.PrefixApprove),
+	} {
+		for _, path := range []string{"/discover", "/v1/auth/me", "/v1/proposals"} {
+			if m := f.send("GET", path, token, "").refused(t, 401, "unauthorized"); m != "the token is missing, unknown, expired or revoked" {
+				t.Errorf("%s: %q", name, m)
+			}
 		}
 	}
-	for _, r := range personsRoutes {
-		for name, token := range map[string]string{"session": session, "agent": agent} {
-			t.Run(r.String()+" "+name, func(t *testing.T) {
-				f.send(r.method, r.path, token, r.body).refused(t, 403, "forbidden")
-			})
-		}
-	}
-	f.send("GET", "/discover", f.owner, "").refused(t, 403, "forbidden") // for agents
-	f.send("GET", "/discover", session, "").want(t, 200)
 
 	// The scheme's letter case does not matter; another scheme is no token.
 	for header, status := range map[string]int{"bearer " + f.owner: 200, "BEARER  " + f.owner: 200, "Basic " + f.owner: 401, f.owner: 401} {
@@ -369,50 +326,22 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// TestNotInitialized: before there is an owner, whatever needs a token and all
+// that agents ask is refused with the command that mends it.
 func TestNotInitialized(t *testing.T) {
 	f := newEmpty(t)
-	for _, r := range signedInRoutes {
+	for _, r := range matrix {
+		if r.letters(t)["nobody"] != '1' && r.route != "POST /invite/{token}" {
+			continue
+		}
 		for _, token := range []string{"", vault.NewToken(vault.PrefixSession)} {
-			a := f.send(r.method, r.path, token, r.body)
+			a := f.send(r.method(), r.address(), token, r.body)
 			if m := a.refused(t, 503, "not_initialized"); !strings.Contains(m, "agent-vault auth register") || a.header.Get("Retry-After") == "" {
-				t.Errorf("%s: %s %v", r, m, a.header)
+				t.Errorf("%s: %s %v", r.route, m, a.header)
 			}
 		}
 	}
 	f.post("/v1/auth/login", "", api.LoginRequest{Email: ownerEmail, Password: ownerPassword}).refused(t, 401, "unauthorized")
-}
-
-// TestNoValueComesOut asks every route that answers with something.
-func TestNoValueComesOut(t *testing.T) {
-	f, session, agent := filled(t)
-	answers := map[string]reply{}
-	for _, token := range []string{f.owner, session, agent, ""} {
-		for _, path := range []string{
-			"/health", "/ready", "/metrics", "/v1/mitm/ca.pem", "/v1/status", "/v1/auth/me", "/discover", "/v1/vaults",
-			"/v1/vaults/default", "/v1/vaults/default/services", "/v1/credentials?vault=default", "/v1/sessions?vault=default", "/v1/agents",
-		} {
-			r := request("GET", path, token, "")
-			r.Header.Set("X-Vault", "default")
-			answers[path+" "+token] = f.do(r)
-		}
-	}
-	answers["apply"] = f.send("POST", "/v1/apply", f.owner, `{"vaults":[{"name":"default","credentials":{"API_KEY":"`+secretValue+`","MORE":"`+secretValue+`"}}]}`)
-	answers["set"] = f.post("/v1/credentials", f.owner, api.SetCredentialsRequest{Vault: "default", Credentials: map[string]string{"MORE": secretValue}})
-	answers["delete"] = f.send("DELETE", "/v1/credentials/MORE?vault=default", f.owner, "")
-	for what, a := range answers {
-		a.secure(t)
-		if strings.Contains(a.body, secretValue) {
-			t.Errorf("%s answers with the value: %s", what, a.body)
-		}
-		for name, values := range a.header {
-			if strings.Contains(strings.Join(values, " "), secretValue) {
-				t.Errorf("%s has the value in %s", what, name)
-			}
-		}
-	}
-	if strings.Contains(f.log.String(), secretValue) {
-		t.Errorf("the value is in the log: %s", f.log)
-	}
 }
 
 // TestStoreFails: what went wrong is for the log, not for the caller.
@@ -421,22 +350,32 @@ func TestStoreFails(t *testing.T) {
 	if err := f.db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	routes := append([]route{
-		{"GET", "/v1/status", ""},
-		{"POST", "/v1/auth/login", `{"email":"` + ownerEmail + `","password":"` + ownerPassword + `"}`},
-		{"POST", "/v1/auth/register", `{"email":"` + ownerEmail + `","password":"` + ownerPassword + `"}`},
-	}, signedInRoutes...)
-	for _, r := range routes {
+	w := &world{fixture: f, tokens: map[string]string{"owner": f.owner, "lease": vault.NewToken(vault.PrefixLease)}, words: map[string]string{
+		"password": ownerPassword, "user-invite-token": vault.NewToken(vault.PrefixJoin),
+		"agent-invite-token": vault.NewToken(vault.PrefixInvite), "approve-token": vault.NewToken(vault.PrefixApprove),
+	}}
+	for _, r := range matrix {
+		if slices.Contains([]string{
+			"GET /health", "GET /ready", "GET /metrics", "GET /v1/mitm/ca.pem", "GET /v1/openapi.json", "GET /v1/catalog", "GET /v1/catalog/{name}", "GET /join/{token}",
+		}, r.route) {
+			continue // without the store
+		}
+		caller := "owner"
+		if r.route == "POST /v1/sessions/renew" {
+			caller = "lease"
+		}
 		f.log.Reset()
-		a := f.send(r.method, r.path, f.owner, r.body)
+		req := w.as(caller, r)
+		req.RemoteAddr = "198.51.100.7:" + strconv.Itoa(1000+len(r.route))
+		a := f.do(req)
 		if m := a.refused(t, 500, "internal_error"); m != "the server failed on this request; its log has the request id" {
-			t.Errorf("%s: %s", r, m)
+			t.Errorf("%s: %s", r.route, m)
 		}
 		if strings.Contains(a.body, "sql") || !strings.Contains(f.log.String(), "closed") {
-			t.Errorf("%s: answer %s, log %s", r, a.body, f.log)
+			t.Errorf("%s: answer %s, log %s", r.route, a.body, f.log)
 		}
 		if strings.Contains(f.log.String(), f.owner) || strings.Contains(f.log.String(), ownerPassword) {
-			t.Errorf("%s: the log has a secret: %s", r, f.log)
+			t.Errorf("%s: the log has a secret: %s", r.route, f.log)
 		}
 	}
 	f.send("GET", "/health", "", "").want(t, http.StatusOK)

@@ -27,7 +27,10 @@ type Record struct {
 	Request     string    `json:"request"`         // request id, joins intent and outcome
 	Entrance    string    `json:"entrance"`        // "path" or "mitm"
 	Session     string    `json:"session"`         // session's or agent's id, never the token
-	Vault       string    `json:"vault"`           // its name
+	Agent       string    `json:"agent"`           // the session's label or the agent's name then
+	AgentKind   string    `json:"agent_kind"`      // "session" or "agent"
+	VaultID     string    `json:"vault_id"`        // names change and come again, this does not
+	Vault       string    `json:"vault"`           // its name then
 	Service     string    `json:"service"`         // "" when none matched
 	Target      string    `json:"target"`          // scheme://host:port
 	Method      string    `json:"method"`          //
@@ -55,6 +58,8 @@ type Audit struct {
 	seq  uint64 // of the last record
 	prev []byte // mac of the last record
 	buf  bytes.Buffer
+
+	appended chan struct{} // holds a signal while there is something new
 }
 
 // ErrAudit is returned when a record could not be written. The caller must not
@@ -73,7 +78,7 @@ func OpenAudit(path string, key []byte) (*Audit, error) {
 	if err != nil {
 		return nil, fmt.Errorf("audit log: %w", err)
 	}
-	a := &Audit{mac0: key, file: f, prev: make([]byte, sha256.Size)}
+	a := &Audit{mac0: key, file: f, prev: make([]byte, sha256.Size), appended: make(chan struct{}, 1)}
 	if err := a.resume(); err != nil {
 		return nil, errors.Join(fmt.Errorf("audit log: %w", err), f.Close())
 	}
@@ -83,6 +88,19 @@ func OpenAudit(path string, key []byte) (*Audit, error) {
 // maxAuditLine bounds a record: its longest parts are the path (16 KiB, six
 // bytes each when escaped) and the names of the credentials.
 const maxAuditLine = 256 << 10
+
+// An openError is a file that others may read or change.
+type openError struct {
+	path string
+	mode os.FileMode
+}
+
+func (e *openError) Error() string {
+	return fmt.Sprintf("%s is open to others (mode %04o)", e.path, e.mode.Perm())
+}
+
+// Hint returns what to do about it.
+func (e *openError) Hint() string { return "run: chmod go= " + e.path }
 
 // resume finds the last whole line and takes sequence and mac from it.
 func (a *Audit) resume() error {
@@ -97,7 +115,7 @@ func (a *Audit) resume() error {
 		return fmt.Errorf("%s is not a file", a.file.Name())
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s is open to others (mode %04o); run: chmod go= %[1]s", a.file.Name(), info.Mode().Perm())
+		return &openError{a.file.Name(), info.Mode()}
 	}
 	start := max(0, info.Size()-2*maxAuditLine)
 	tail, err := io.ReadAll(io.NewSectionReader(a.file, start, info.Size()-start))
@@ -161,8 +179,16 @@ func (a *Audit) Append(r *Record) error {
 	}
 	a.seq, a.prev = r.Seq, mac
 	a.size += int64(n)
+	select {
+	case a.appended <- struct{}{}:
+	default: // one is waiting already
+	}
 	return nil
 }
+
+// Appended returns the channel, the same for all, that gets a signal after
+// records were appended. Signals fold into one.
+func (a *Audit) Appended() <-chan struct{} { return a.appended }
 
 func (a *Audit) chain(body []byte) []byte {
 	h := hmac.New(sha256.New, a.mac0)

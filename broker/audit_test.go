@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -137,7 +136,8 @@ func TestAuditRefusesWhatIsNotALog(t *testing.T) {
 	if err := errors.Join(os.WriteFile(open, nil, 0o600), os.Chmod(open, 0o640)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := broker.OpenAudit(open, auditKey); err == nil || !strings.Contains(err.Error(), "chmod go= "+open) {
+	var hinter interface{ Hint() string }
+	if _, err := broker.OpenAudit(open, auditKey); !errors.As(err, &hinter) || hinter.Hint() != "run: chmod go= "+open {
 		t.Errorf("a file that others can read: %v", err)
 	}
 	link := filepath.Join(dir, "link")

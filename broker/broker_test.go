@@ -3,7 +3,6 @@ package broker_test
 import (
 	"bufio"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -326,9 +325,9 @@ func TestLostGrantCuts(t *testing.T) {
 	snap := k.snapshot
 	snap.Vaults = append(snap.Vaults, vault.Vault{ID: "v2", Name: "second"})
 	grant := func(vaults ...string) {
-		a := vault.Agent{ID: "a1", Name: "robot", Digest: vault.DigestToken(token), Vaults: map[string]string{}}
+		a := vault.Agent{ID: "a1", Name: "robot", Digest: vault.DigestToken(token), Vaults: map[string]vault.Grant{}}
 		for _, id := range vaults {
-			a.Vaults[id] = vault.VaultProxy
+			a.Vaults[id] = vault.Grant{Role: vault.VaultProxy}
 		}
 		snap.Agents = []vault.Agent{a}
 		k.source.set(snap, nil)
@@ -351,36 +350,4 @@ func TestLostGrantCuts(t *testing.T) {
 	}
 	grant("v2")
 	<-tunnel.Done()
-}
-
-var update = flag.Bool("update", false, "write generated files")
-
-func TestGeneratedFaults(t *testing.T) {
-	var b strings.Builder
-	b.WriteString(`# Errors that the vault itself answers
-
-Generated from the table in broker/fault.go; do not edit. Run ` + "`make generate`" + `.
-
-Each is JSON ` + "`{\"error\": \"<code>\", \"message\": \"<sentence>\", \"request_id\": \"…\"}`" + ` with the header ` + "`X-Agent-Vault-Proxy-Error: true`" + `, on both entrances. Where a session made the request, it has the request id under which the audit log knows it; what cannot be understood or has no valid token is not recorded.
-
-| status | code | when | what to do |
-|---|---|---|---|
-`)
-	for _, k := range broker.FaultKinds() {
-		status := fmt.Sprint(k.Status)
-		if k.Status == 401 {
-			status = "401 (path), 407 (proxy)"
-		}
-		fmt.Fprintf(&b, "| %s | `%s` | %s | %s |\n", status, k.Code, k.When, k.Next)
-	}
-	const path = "../docs/faults.md"
-	if *update {
-		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil || string(got) != b.String() {
-		t.Errorf("%s is not up to date; run make generate (%v)", path, err)
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -128,23 +127,11 @@ func (e *exchange) wellFormed() *Fault {
 		f.Message = message
 		return f
 	}
-	switch {
-	case len(e.Path)+len(e.RawQuery) > maxTarget:
-		return bad("the path and query are longer than 16 KiB")
-	case strings.IndexByte(e.Path, '#') >= 0 || strings.IndexByte(e.RawQuery, '#') >= 0:
-		return bad("a request target must not hold a fragment")
-	case hasControl(e.Path) || hasControl(e.RawQuery): // HTTP/2 can carry what HTTP/1 cannot
-		return bad("a request target must not hold spaces or control characters")
-	case holdsToken(e.Path) || holdsToken(e.RawQuery):
-		return bad("the request's URL holds a token of the vault; send it in its header only")
-	case len(e.r.Method) > maxMethod:
-		return bad("the method is too long")
-	case strings.ToUpper(e.r.Method) != e.r.Method:
-		return bad("methods are upper case")
+	if reason := policy.Malformed(e.r.Method, e.Path, e.RawQuery); reason != "" {
+		return bad(reason)
 	}
-	switch e.r.Method {
-	case "TRACE", "TRACK", http.MethodConnect: // they echo or tunnel what we add
-		return bad("the method " + e.r.Method + " is not served")
+	if holdsToken(e.Path) || holdsToken(e.RawQuery) {
+		return bad("the request's URL holds a token of the vault; send it in its header only")
 	}
 	for name, values := range e.r.Header {
 		n := len(name)
@@ -156,15 +143,6 @@ func (e *exchange) wellFormed() *Fault {
 		}
 	}
 	return nil
-}
-
-func hasControl(s string) bool {
-	for i := range len(s) {
-		if s[i] <= ' ' || s[i] == 0x7f {
-			return true
-		}
-	}
-	return false
 }
 
 // decide asks the vault's Set about the very bytes that would be sent.
@@ -219,10 +197,10 @@ func (e *exchange) record(kind string, now time.Time) *Record {
 		Method: clip(e.r.Method, maxMethod), Path: recordable(e.Path),
 	}
 	if e.session != nil {
-		r.Session = e.session.id
+		r.Session, r.Agent, r.AgentKind = e.session.id, e.session.name, e.session.kind()
 	}
 	if e.vault != nil {
-		r.Vault = e.vault.name
+		r.VaultID, r.Vault = e.vault.id, e.vault.name
 	}
 	if e.service != nil {
 		r.Service, r.Credentials = e.service.name, e.service.keys

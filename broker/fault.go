@@ -32,6 +32,7 @@ const (
 	CodeUpstreamTLS       = "upstream_tls"
 	CodeUnavailable       = "unavailable"
 	CodeNotInitialized    = "not_initialized"
+	CodeAgentGone         = "agent_gone"
 	CodeInternal          = "internal_error"
 )
 
@@ -57,6 +58,7 @@ var faultKinds = map[string]FaultKind{
 	CodeRequestTooLarge:   {Status: 413, When: "a body that must be rewritten is too long", Next: "the request is too long to be rewritten"},
 	CodeMisdirected:       {Status: 421, When: "a request inside a tunnel names another host than the tunnel's", Next: "this tunnel was opened for another host; open one for the host that the request names"},
 	CodeRateLimited:       {Status: 429, When: "a rate or concurrency limit; carries `Retry-After`", Next: "too many requests from this session; wait and try again"},
+	CodeAgentGone:         {Status: 499, When: "in the record only: the agent went away before the answer had ended", Next: "the agent has gone"},
 	CodeInternal:          {Status: 500, When: "a defect in the vault itself", Next: "the vault failed on this request; its log has the request id"},
 	CodeCredentialMissing: {Status: 502, When: "a credential that the service needs has no value; names the key", Next: "the credential that this service needs has no value yet; ask a person to set it"},
 	CodeCredentialInvalid: {Status: 502, When: "a credential's value cannot be sent where the service puts it; names the key", Next: "the credential's value cannot be sent in this place; ask a person to set it again"},
@@ -64,7 +66,7 @@ var faultKinds = map[string]FaultKind{
 	CodeUpstreamTimeout:   {Status: 502, When: "the upstream did not answer in time", Next: "the upstream did not answer in time"},
 	CodeUpstreamTLS:       {Status: 502, When: "the upstream's certificate or TLS handshake is bad", Next: "the upstream's TLS certificate could not be verified"},
 	CodeUnavailable:       {Status: 503, When: "the vault cannot decide safely right now; carries `Retry-After`", Next: "the vault cannot decide safely right now; try again shortly"},
-	CodeNotInitialized:    {Status: 503, When: "the instance has no owner yet; carries `Retry-After`", Next: "this instance has no owner yet; run: agent-vault auth register"},
+	CodeNotInitialized:    {Status: 503, When: "the instance has no owner yet; carries `Retry-After`", Next: "this instance has no owner yet: agent-vault auth register makes one"},
 }
 
 // FaultKinds returns the table of faults, by status and then code.

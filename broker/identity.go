@@ -46,7 +46,7 @@ func Identify(token, vaultName string) Identity {
 }
 
 // tokenPrefixes begin every token of ours, of whatever kind.
-var tokenPrefixes = [...]string{"av_sess_", "av_agt_", "av_login_", "av_inv_", "av_appr_"}
+var tokenPrefixes = [...]string{"av_sess_", "av_agt_", "av_login_", "av_lease_", "av_inv_", "av_join_", "av_appr_"}
 
 // holdsToken reports whether s, as it stands or percent-decoded once, holds
 // something that looks like a token of ours. Such text never goes upstream

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"agentvault/policy"
 )
 
 // Limits bound what one session may do. Zero means no limit.
@@ -20,9 +22,9 @@ type Limits struct {
 
 // Bounds that are not configured (SECURITY.md, defaults).
 const (
-	maxTarget      = 16 << 10 // bytes of path and query
-	maxMethod      = 32       // bytes
-	maxHeaderField = 16 << 10 // bytes of one header field
+	maxTarget      = policy.MaxRequestTarget // bytes
+	maxMethod      = 32                      // bytes
+	maxHeaderField = 16 << 10                // bytes of one header field
 	streamIdle     = 10 * time.Minute
 	writeStall     = 2 * time.Minute
 )

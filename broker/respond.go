@@ -123,6 +123,8 @@ func (e *exchange) bodyFault(err error) *Fault {
 	}
 	code := CodeUpstreamError
 	switch {
+	case err != nil && e.leftAlone():
+		return e.agentGone()
 	case e.r.Context().Err() == nil && e.ctx.Err() != nil: // stood still too long
 		code = CodeUpstreamTimeout
 	case err == nil:
@@ -131,12 +133,17 @@ func (e *exchange) bodyFault(err error) *Fault {
 	return upstreamFault(code, err)
 }
 
+// leftAlone reports whether the agent has gone. Of one that still sends its body
+// that cannot be told: what interrupts an upload ends the request's context too.
+func (e *exchange) leftAlone() bool { return e.body == nil && e.r.Context().Err() != nil }
+
 // agentGone ends the exchange without a fault of ours: there is nobody left to
 // tell, unless it was cut.
 func (e *exchange) agentGone() *Fault {
 	if f := e.use.cutBy(); f != nil {
 		return f
 	}
+	e.fault = NewFault(CodeAgentGone)
 	panic(http.ErrAbortHandler)
 }
 

@@ -110,7 +110,7 @@ func (e *exchange) send() *Fault {
 	// A cut ends the exchange wherever it is: the call upstream, and an answer
 	// that a slow agent does not read.
 	rc := http.NewResponseController(e.w)
-	e.use.vault, e.use.service = e.vault.id, e.service
+	e.use.by, e.use.vault, e.use.service = e.session.digest, e.vault.id, e.service
 	e.use.end = func() {
 		e.cancel()
 		e.body.interrupt()
@@ -197,8 +197,10 @@ func (e *exchange) upstreamFault(err error) *Fault {
 		return e.hinting(f)
 	}
 	switch {
+	case e.leftAlone():
+		return NewFault(CodeAgentGone)
 	case e.r.Context().Err() != nil:
-		// The agent has gone; nobody reads the answer.
+		// Perhaps likewise.
 	case isBlocked(err):
 		code = CodeNetworkBlocked
 	case errors.As(err, &verify), errors.As(err, &record), errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"):

@@ -71,14 +71,14 @@ func (b *Broker) Splice(ctx context.Context, t *Tunnel, agent net.Conn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	open := use{
-		vault: t.vault.id, end: cancel,
+		by: t.session.digest, vault: t.vault.id, end: cancel,
 		query: policy.Query{Scheme: t.target.Scheme, Host: t.target.Host, Port: t.target.Port},
 	}
 
 	start := b.now()
 	rec := Record{
-		Time: start.UTC(), Kind: "intent", Request: b.newID(), Entrance: MITM.String(), Session: t.session.id,
-		Vault: t.vault.name, Target: "tunnel://" + t.target.Address(), Method: http.MethodConnect,
+		Time: start.UTC(), Kind: "intent", Request: b.newID(), Entrance: MITM.String(), Session: t.session.id, Agent: t.session.name, AgentKind: t.session.kind(),
+		VaultID: t.vault.id, Vault: t.vault.name, Target: "tunnel://" + t.target.Address(), Method: http.MethodConnect,
 	}
 	fault := b.spliceRecorded(ctx, t, agent, &open, &rec)
 	status := http.StatusOK

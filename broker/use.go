@@ -10,6 +10,7 @@ import (
 // exchange, or a blind tunnel. The end of the session cuts it, and so does a
 // View that would decide otherwise (R14).
 type use struct {
+	by      [32]byte     // the digest of the session's token
 	vault   string       // the vault's id
 	service *service     // nil for a blind tunnel
 	query   policy.Query // what was decided
@@ -60,7 +61,11 @@ func (u *use) cutBy() *Fault {
 
 // refusedBy returns the fault with which a View would refuse the use, or nil.
 func (u *use) refusedBy(v *View) *Fault {
-	vv := v.byID[u.vault]
+	by := v.sessions[u.by]
+	if by == nil {
+		return NewFault(CodeUnauthorized)
+	}
+	vv := by.in(u.vault)
 	switch {
 	case vv == nil || vv.broken:
 		return NewFault(CodeUnavailable)

@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"agentvault/policy"
@@ -17,8 +18,7 @@ type View struct {
 	revision    int64
 	initialized bool
 	sessions    map[[32]byte]*session // vault-scoped sessions and agents, by token digest
-	vaults      map[string]*vaultView // by name
-	byID        map[string]*vaultView
+	vaults      map[string]*vaultView // by name, whole
 }
 
 // Revision is the revision of the store that the View was built from.
@@ -27,10 +27,28 @@ func (v *View) Revision() int64 { return v.revision }
 // A session is who may act: a vault-scoped session or an agent.
 type session struct {
 	id      string
-	expires time.Time           // zero: never
-	vault   *vaultView          // of a vault-scoped session; nil for an agent
-	grants  map[*vaultView]bool // of an agent
+	name    string                // its label, or the agent's name
+	expires time.Time             // zero: never
+	digest  [32]byte              // of its token
+	vault   *vaultView            // of a vault-scoped session; nil for an agent
+	grants  map[string]*vaultView // of an agent, by vault ID
 	live    *live
+}
+
+// kind is what the record calls it.
+func (s *session) kind() string {
+	if s.vault != nil {
+		return vault.KindSession
+	}
+	return vault.KindAgent
+}
+
+// in returns the vault as the session may use it, or nil.
+func (s *session) in(vaultID string) *vaultView {
+	if s.vault != nil && s.vault.id == vaultID {
+		return s.vault
+	}
+	return s.grants[vaultID]
 }
 
 // reaches reports whether the session may do all that it might do before. One
@@ -39,24 +57,22 @@ func (s *session) reaches(before *session) bool {
 	if !s.expires.Equal(before.expires) || s.vault != nil && s.vault.id != before.vault.id {
 		return false
 	}
-	for old := range before.grants {
-		kept := false
-		for now := range s.grants {
-			kept = kept || now.id == old.id
-		}
-		if !kept {
+	for id := range before.grants {
+		if s.grants[id] == nil {
 			return false
 		}
 	}
 	return true
 }
 
-// A vaultView is one vault, compiled.
+// A vaultView is one vault, compiled, for all, or for an agent that was granted
+// some of its services only.
 type vaultView struct {
 	id, name string
-	tunnel   bool // unmatched_hosts: tunnel
-	set      *policy.Set
-	broken   bool // the stored services do not compile: the vault decides nothing
+	tunnel   bool        // unmatched_hosts: tunnel
+	set      *policy.Set // of all services of the vault
+	granted  []string    // names of the services that an agent may use; nil: all
+	broken   bool        // the stored services do not compile: the vault decides nothing
 	services []service
 	boxes    map[string]box
 	key      seal.Key
@@ -98,29 +114,38 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 		initialized: s.Initialized,
 		sessions:    make(map[[32]byte]*session, len(s.Sessions)+len(s.Agents)),
 		vaults:      make(map[string]*vaultView, len(s.Vaults)),
-		byID:        make(map[string]*vaultView, len(s.Vaults)),
 	}
+	byID := make(map[string]*vaultView, len(s.Vaults))
 	for _, nv := range s.Vaults {
 		vv, err := buildVault(nv, key)
 		if err != nil {
 			log.Error("vault refuses everything until its services are mended", "vault", nv.Name, "err", err)
 			vv.broken = true
 		}
-		v.vaults[nv.Name], v.byID[nv.ID] = vv, vv
+		v.vaults[nv.Name], byID[nv.ID] = vv, vv
 	}
 	for _, ns := range s.Sessions {
-		if vv := v.byID[ns.VaultID]; vv != nil && now.Before(ns.ExpiresAt) {
-			v.sessions[ns.Digest] = &session{id: ns.ID, expires: ns.ExpiresAt, vault: vv}
+		if vv := byID[ns.VaultID]; vv != nil && now.Before(ns.ExpiresAt) {
+			v.sessions[ns.Digest] = &session{id: ns.ID, name: ns.Label, digest: ns.Digest, expires: ns.ExpiresAt, vault: vv}
 		}
 	}
 	for _, a := range s.Agents {
-		grants := make(map[*vaultView]bool, len(a.Vaults))
-		for id := range a.Vaults {
-			if vv := v.byID[id]; vv != nil {
-				grants[vv] = true
+		if !a.ExpiresAt.IsZero() && !now.Before(a.ExpiresAt) {
+			continue
+		}
+		grants := make(map[string]*vaultView, len(a.Vaults))
+		for id, g := range a.Vaults {
+			vv := byID[id]
+			if vv != nil && g.Services != nil {
+				narrowed := *vv
+				narrowed.granted = g.Services
+				vv = &narrowed
+			}
+			if vv != nil {
+				grants[id] = vv
 			}
 		}
-		v.sessions[a.Digest] = &session{id: a.ID, grants: grants}
+		v.sessions[a.Digest] = &session{id: a.ID, name: a.Name, digest: a.Digest, expires: a.ExpiresAt, grants: grants}
 	}
 	for digest, sess := range v.sessions {
 		if prev != nil {
@@ -187,6 +212,13 @@ func (v *vaultView) decide(q policy.Query) (*service, *Fault) {
 	if d.Service >= 0 && d.Service < len(v.services) && d.Reason != policy.NoService {
 		s = &v.services[d.Service]
 	}
+	if s != nil && v.granted != nil && !slices.Contains(v.granted, s.name) {
+		// The vault's own choice of service stands: what a service that was not
+		// granted keeps for itself, or closes, is not open by a wider one.
+		f := NewFault(CodeForbidden)
+		f.Message = "this agent was not granted the service of this host; a person can grant it"
+		return nil, f
+	}
 	if d.Verdict == policy.Allow && s != nil {
 		return s, nil
 	}
@@ -233,10 +265,10 @@ func (v *View) admit(id Identity, now time.Time) (*session, *vaultView, *Fault) 
 			return s, nil, NewFault(CodeVaultRequired)
 		case named == nil:
 			return s, nil, NewFault(CodeVaultNotFound)
-		case !s.grants[named]:
+		case s.grants[named.id] == nil:
 			return s, nil, NewFault(CodeVaultForbidden)
 		default:
-			vv = named
+			vv = s.grants[named.id]
 		}
 	}
 	if vv.broken {

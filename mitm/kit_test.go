@@ -193,7 +193,7 @@ func (k *kit) snapshot(t testing.TB, key seal.Key) vault.Snapshot {
 			{ID: "s1", Digest: vault.DigestToken(k.token), VaultID: "v1", ExpiresAt: hour},
 			{ID: "s2", Digest: vault.DigestToken(k.loose), VaultID: "v2", ExpiresAt: hour},
 		},
-		Agents: []vault.Agent{{ID: "a1", Name: "bot", Digest: vault.DigestToken(k.agent), Vaults: map[string]string{"v1": "proxy"}}},
+		Agents: []vault.Agent{{ID: "a1", Name: "bot", Digest: vault.DigestToken(k.agent), Vaults: map[string]vault.Grant{"v1": {Role: "proxy"}}}},
 	}
 }
 

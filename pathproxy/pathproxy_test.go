@@ -102,7 +102,7 @@ func (k *kit) snapshot(t testing.TB, key seal.Key) source {
 			Credentials: map[string]vault.Credential{"API_KEY": {Key: "API_KEY", Version: 1, Box: box}},
 		}},
 		Sessions: []vault.Session{{ID: "s1", Digest: vault.DigestToken(k.token), VaultID: "v1", ExpiresAt: time.Now().Add(time.Hour)}},
-		Agents:   []vault.Agent{{ID: "a1", Name: "bot", Digest: vault.DigestToken(k.agent), Vaults: map[string]string{"v1": "proxy"}}},
+		Agents:   []vault.Agent{{ID: "a1", Name: "bot", Digest: vault.DigestToken(k.agent), Vaults: map[string]vault.Grant{"v1": {Role: "proxy"}}}},
 	}}
 }
 

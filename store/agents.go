@@ -2,14 +2,15 @@ package store
 
 import (
 	"database/sql"
+	"time"
 
 	"agentvault/vault"
 )
 
-const selectAgents = `SELECT id, name, digest, created_at FROM agents `
+const selectAgents = `SELECT id, name, digest, created_at, token_ttl, expires_at, revoked_at FROM agents `
 
 func scanAgent(r *sql.Rows, a *vault.Agent) error {
-	return r.Scan(&a.ID, &a.Name, digest{&a.Digest}, millis{&a.CreatedAt})
+	return r.Scan(&a.ID, &a.Name, digest{&a.Digest}, millis{&a.CreatedAt}, seconds{&a.TokenTTL}, millisOrNone{&a.ExpiresAt}, millisOrNone{&a.RevokedAt})
 }
 
 func (t *tx) AgentByDigest(d [32]byte) (vault.Agent, error) {
@@ -37,19 +38,24 @@ func (t *tx) ListAgents() ([]vault.Agent, error) {
 	return all, t.fillGrants(all, ``)
 }
 
-type grantRow struct{ agentID, vaultID, role string }
+type grantRow struct {
+	agentID, vaultID string
+	vault.Grant
+}
 
 func (t *tx) fillGrants(agents []vault.Agent, where string, args ...any) error {
 	byID := make(map[string]*vault.Agent, len(agents))
 	for i := range agents {
-		agents[i].Vaults = make(map[string]string)
+		agents[i].Vaults = make(map[string]vault.Grant)
 		byID[agents[i].ID] = &agents[i]
 	}
-	grants, err := list(t, func(r *sql.Rows, g *grantRow) error { return r.Scan(&g.agentID, &g.vaultID, &g.role) },
-		`SELECT agent_id, vault_id, role FROM grants `+where, args...)
+	grants, err := list(t, func(r *sql.Rows, g *grantRow) error {
+		return r.Scan(&g.agentID, &g.vaultID, &g.Role, asJSON{&g.Services})
+	},
+		`SELECT agent_id, vault_id, role, services FROM grants `+where, args...)
 	for _, g := range grants {
 		if a := byID[g.agentID]; a != nil {
-			a.Vaults[g.vaultID] = g.role
+			a.Vaults[g.vaultID] = g.Grant
 		}
 	}
 	return err
@@ -57,16 +63,20 @@ func (t *tx) fillGrants(agents []vault.Agent, where string, args ...any) error {
 
 func (t *tx) PutAgent(a vault.Agent) error {
 	t.decides = true
-	if err := t.exec(`INSERT INTO agents (id, name, digest, created_at) VALUES (?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET name = excluded.name, digest = excluded.digest`,
-		a.ID, a.Name, a.Digest[:], ms(a.CreatedAt)); err != nil {
+	if err := t.exec(`INSERT INTO agents (id, name, digest, created_at, token_ttl, expires_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, digest = excluded.digest, expires_at = excluded.expires_at, revoked_at = excluded.revoked_at`,
+		a.ID, a.Name, a.Digest[:], ms(a.CreatedAt), int64(a.TokenTTL/time.Second), msOrNone(a.ExpiresAt), msOrNone(a.RevokedAt)); err != nil {
 		return err
 	}
 	if err := t.exec(`DELETE FROM grants WHERE agent_id = ?`, a.ID); err != nil {
 		return err
 	}
-	for vaultID, role := range a.Vaults {
-		if err := t.exec(`INSERT INTO grants (agent_id, vault_id, role) VALUES (?, ?, ?)`, a.ID, vaultID, role); err != nil {
+	for vaultID, g := range a.Vaults {
+		var services any // NULL: all
+		if g.Services != nil {
+			services = asJSON{g.Services}
+		}
+		if err := t.exec(`INSERT INTO grants (agent_id, vault_id, role, services) VALUES (?, ?, ?, ?)`, a.ID, vaultID, g.Role, services); err != nil {
 			return err
 		}
 	}

@@ -40,12 +40,15 @@ func TestSQLiteConforms(t *testing.T) {
 	conformance(t, func(tb testing.TB) *store.DB { return openAt(tb, dbPath(tb)) })
 }
 
+// A part is one thing that every store must hold.
+type part struct {
+	name string
+	test func(*testing.T, *store.DB)
+}
+
 // conformance is what every store must hold. open returns an empty one.
 func conformance(t *testing.T, open func(testing.TB) *store.DB) {
-	for _, part := range []struct {
-		name string
-		test func(*testing.T, *store.DB)
-	}{
+	for _, part := range append([]part{
 		{"a vault comes back whole", vaultWhole},
 		{"a vault put again is replaced", vaultReplaced},
 		{"a vault can be renamed and keeps what it has", vaultRenamed},
@@ -63,7 +66,10 @@ func conformance(t *testing.T, open func(testing.TB) *store.DB) {
 		{"a snapshot holds all of one revision", snapshot},
 		{"a snapshot leaves ended sessions out", snapshotExpiry},
 		{"a snapshot never mixes revisions", snapshotConsistent},
-	} {
+	}, control...) {
+		t.Run(part.name, func(t *testing.T) { part.test(t, open(t)) })
+	}
+	for _, part := range requestParts {
 		t.Run(part.name, func(t *testing.T) { part.test(t, open(t)) })
 	}
 }
@@ -199,8 +205,8 @@ func users(t *testing.T, db *store.DB) {
 
 func logins(t *testing.T, db *store.DB) {
 	user := vault.User{ID: "u-1", Email: "a@example.com", Role: vault.RoleOwner, CreatedAt: epoch}
-	first := vault.Login{Digest: vault.DigestToken("first"), UserID: "u-1", CreatedAt: epoch, ExpiresAt: epoch.Add(time.Hour)}
-	atTheEnd := vault.Login{Digest: vault.DigestToken("second"), UserID: "u-1", CreatedAt: first.ExpiresAt, ExpiresAt: far}
+	first := sampleLogin("first", epoch, epoch.Add(time.Hour))
+	atTheEnd := sampleLogin("second", first.ExpiresAt, far)
 	put(t, db, func(tx vault.Tx) error { return errors.Join(tx.PutUser(user), tx.PutLogin(first)) })
 	read(t, db, func(tx vault.Tx) error {
 		got, err := tx.LoginByDigest(first.Digest)
@@ -223,7 +229,9 @@ func logins(t *testing.T, db *store.DB) {
 		return nil
 	})
 	_, err := db.Write(t.Context(), func(tx vault.Tx) error {
-		return tx.PutLogin(vault.Login{Digest: vault.DigestToken("x"), UserID: "nobody", CreatedAt: epoch, ExpiresAt: far})
+		l := sampleLogin("x", epoch, far)
+		l.UserID = "nobody"
+		return tx.PutLogin(l)
 	})
 	if err == nil {
 		t.Error("a login of no user was stored")
@@ -264,9 +272,9 @@ func sessions(t *testing.T, db *store.DB) {
 
 func agents(t *testing.T, db *store.DB) {
 	a := vault.Agent{ID: "a-1", Name: "zed", Digest: vault.DigestToken("zed"), CreatedAt: epoch,
-		Vaults: map[string]string{"id-1": vault.VaultProxy, "id-2": vault.VaultAdmin}}
+		Vaults: map[string]vault.Grant{"id-1": {Role: vault.VaultProxy, Services: []string{"one", "two"}}, "id-2": {Role: vault.VaultAdmin}}}
 	b := vault.Agent{ID: "a-2", Name: "abe", Digest: vault.DigestToken("abe"), CreatedAt: epoch,
-		Vaults: map[string]string{"id-2": vault.VaultMember}}
+		Vaults: map[string]vault.Grant{"id-1": {Role: vault.VaultProxy, Services: []string{}}, "id-2": {Role: vault.VaultMember}}, TokenTTL: time.Hour, ExpiresAt: epoch.Add(time.Hour)}
 	put(t, db, func(tx vault.Tx) error {
 		return errors.Join(tx.PutVault(emptyVault("id-1", "one-vault")), tx.PutVault(emptyVault("id-2", "two-vault")),
 			tx.PutAgent(a), tx.PutAgent(b))
@@ -274,10 +282,13 @@ func agents(t *testing.T, db *store.DB) {
 	read(t, db, func(tx vault.Tx) error {
 		list, err := tx.ListAgents()
 		diff(t, "ListAgents, by name", []vault.Agent{b, a}, list)
+		if all, none := list[1].Vaults["id-2"].Services, list[0].Vaults["id-1"].Services; all != nil || none == nil {
+			t.Errorf("all services are %#v, none are %#v; want nil, and an empty list", all, none)
+		}
 		return err
 	})
 	was := a.Digest
-	a.Digest, a.Vaults = vault.DigestToken("zed again"), map[string]string{"id-2": vault.VaultProxy}
+	a.Digest, a.Vaults = vault.DigestToken("zed again"), map[string]vault.Grant{"id-2": {Role: vault.VaultProxy}}
 	put(t, db, func(tx vault.Tx) error { return tx.PutAgent(a) })
 	read(t, db, func(tx vault.Tx) error {
 		byName, err1 := tx.AgentByName("zed")
@@ -313,6 +324,15 @@ func notFound(t *testing.T, db *store.DB) {
 		"AgentByDigest":   func(tx vault.Tx) error { _, err := tx.AgentByDigest(none); return err },
 		"AgentByName":     func(tx vault.Tx) error { _, err := tx.AgentByName("x"); return err },
 		"DeleteAgent":     func(tx vault.Tx) error { return tx.DeleteAgent("x") },
+		"DeleteUser":      func(tx vault.Tx) error { return tx.DeleteUser("x") },
+		"SessionByLease":  func(tx vault.Tx) error { _, err := tx.SessionByLease(none); return err },
+		"InviteByDigest":  func(tx vault.Tx) error { _, err := tx.InviteByDigest(none); return err },
+		"NextProposal":    func(tx vault.Tx) error { _, err := tx.NextProposal("x"); return err },
+		"ProposalByLink":  func(tx vault.Tx) error { _, err := tx.ProposalByLink(none); return err },
+		"ProposalByNumber": func(tx vault.Tx) error {
+			_, err := tx.ProposalByNumber("x", 1)
+			return err
+		},
 	} {
 		if _, err := db.Write(t.Context(), ask); !errors.Is(err, vault.ErrNotFound) {
 			t.Errorf("%s of what is not there: %v, want ErrNotFound", name, err)
@@ -330,7 +350,7 @@ func notFound(t *testing.T, db *store.DB) {
 func cascade(t *testing.T, db *store.DB) {
 	kept := sampleVault(t, "id-2", "kept-vault")
 	agent := vault.Agent{ID: "a-1", Name: "abe", Digest: vault.DigestToken("abe"), CreatedAt: epoch,
-		Vaults: map[string]string{"id-1": vault.VaultProxy, "id-2": vault.VaultProxy}}
+		Vaults: map[string]vault.Grant{"id-1": {Role: vault.VaultProxy}, "id-2": {Role: vault.VaultProxy, Services: []string{"zeta"}}}}
 	stays := sampleSession("s-2", "id-2", epoch, far)
 	put(t, db, func(tx vault.Tx) error {
 		return errors.Join(tx.PutVault(sampleVault(t, "id-1", "gone-vault")), tx.PutVault(kept), tx.PutAgent(agent),
@@ -356,7 +376,7 @@ func cascade(t *testing.T, db *store.DB) {
 
 func revision(t *testing.T, db *store.DB) {
 	user := vault.User{ID: "u-1", Email: "a@example.com", Role: vault.RoleOwner, CreatedAt: epoch}
-	login := vault.Login{Digest: vault.DigestToken("l"), UserID: "u-1", CreatedAt: epoch, ExpiresAt: far}
+	login := sampleLogin("l", epoch, far)
 	agent := vault.Agent{ID: "a-1", Name: "abe", Digest: vault.DigestToken("abe"), CreatedAt: epoch}
 	boom := errors.New("boom")
 	for _, step := range []struct {
@@ -440,7 +460,7 @@ func snapshot(t *testing.T, db *store.DB) {
 	diff(t, "an empty store", vault.Snapshot{Revision: 1}, empty)
 	a, b := sampleVault(t, "id-1", "aaa-vault"), sampleVault(t, "id-2", "bbb-vault")
 	session := sampleSession("s-1", "id-1", epoch, far)
-	agent := vault.Agent{ID: "a-1", Name: "abe", Digest: vault.DigestToken("abe"), CreatedAt: epoch, Vaults: map[string]string{"id-2": vault.VaultProxy}}
+	agent := vault.Agent{ID: "a-1", Name: "abe", Digest: vault.DigestToken("abe"), CreatedAt: epoch, Vaults: map[string]vault.Grant{"id-2": {Role: vault.VaultProxy}}}
 	put(t, db, func(tx vault.Tx) error {
 		return errors.Join(tx.PutVault(b), tx.PutVault(a), tx.PutSession(session), tx.PutAgent(agent),
 			tx.PutUser(vault.User{ID: "u-1", Email: "a@example.com", CreatedAt: epoch}))
@@ -535,6 +555,11 @@ func emptyVault(id, name string) vault.Vault {
 
 func sampleSession(id, vaultID string, made, ends time.Time) vault.Session {
 	return vault.Session{ID: id, Digest: vault.DigestToken(id), VaultID: vaultID, Label: "label of " + id, CreatedBy: "u-1", CreatedAt: made, ExpiresAt: ends}
+}
+
+// sampleLogin is one of the user u-1, whose token is the id.
+func sampleLogin(id string, made, ends time.Time) vault.Login {
+	return vault.Login{ID: id, Digest: vault.DigestToken(id), UserID: "u-1", Client: "client of " + id, CreatedAt: made, AuthenticatedAt: made, SeenAt: made, ExpiresAt: ends}
 }
 
 func put(t testing.TB, db *store.DB, f func(vault.Tx) error) {

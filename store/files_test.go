@@ -131,7 +131,7 @@ func TestARelativePathIsFromTheWorkingFolder(t *testing.T) {
 // TestNothingInClear writes through the commands and then looks at the very
 // bytes of every file.
 func TestNothingInClear(t *testing.T) {
-	const password, value, second = "correct horse battery", "sk_live_known-value-0123456789", "sk_live_other-value-9876543210"
+	const password, value, second, third = "correct horse battery", "sk_live_known-value-0123456789", "sk_live_other-value-9876543210", "sk_live_third-value-5432109876"
 	path := dbPath(t)
 	db, err := store.Open(t.Context(), store.Options{Path: path})
 	if err != nil {
@@ -143,23 +143,40 @@ func TestNothingInClear(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	_, login, _, err := reg.Register(ctx, "ada@example.com", []byte(password))
+	signedIn, err := reg.Register(ctx, "ada@example.com", []byte(password), "a test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	owner, err := reg.Authenticate(ctx, login)
+	owner, err := reg.Authenticate(ctx, signedIn.Token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	session, _, err := reg.MintSession(ctx, owner, vault.DefaultVault, 0, "a label")
+	session, err := reg.MintSession(ctx, owner, vault.NewSession{Vault: vault.DefaultVault, Label: "a label", Lease: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	agent, _, err := reg.CreateAgent(ctx, owner, "robot", map[string]string{vault.DefaultVault: vault.VaultProxy})
+	grants := map[string]vault.Grant{vault.DefaultVault: {Role: vault.VaultProxy}}
+	agent, _, err := reg.CreateAgent(ctx, owner, vault.NewAgent{Name: "robot", Vaults: grants})
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets := map[string]string{"password": password, "value": value, "second value": second, "login": login, "session": session, "agent": agent}
+	invite, _, err := reg.InviteAgent(ctx, owner, vault.NewAgent{Name: "invited", Vaults: grants}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	join, _, err := reg.InviteUser(ctx, owner, "bob@example.com", vault.RoleMember, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proposed, err := reg.Propose(ctx, owner, vault.DefaultVault, vault.NewProposal{
+		Credentials: []vault.CredentialSlot{{Action: vault.ActionSet, Key: "PROPOSED"}},
+		Values:      map[string]seal.Plaintext{"PROPOSED": seal.NewPlaintext([]byte(third))},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string]string{"password": password, "value": value, "second value": second, "login": signedIn.Token, "session": session.Token,
+		"agent": agent, "lease": session.LeaseToken, "invite": invite, "user's invite": join, "link": proposed.LinkToken, "proposed value": third}
 	clean := func(when string) {
 		t.Helper()
 		for what, secret := range secrets {
@@ -192,8 +209,28 @@ func TestNothingInClear(t *testing.T) {
 	}
 	replacement := set(second)
 	clean("replaced")
+	if fileWith(t, path, first.Box) == "" {
+		t.Error("the replaced box is gone: a rotation could not be undone")
+	}
+	for range 10 {
+		set(value)
+	}
 	if name := fileWith(t, path, first.Box); name != "" {
-		t.Errorf("the replaced box still stands in %s", name)
+		t.Errorf("the box that was replaced eleven values ago still stands in %s", name)
+	}
+	if fileWith(t, path, replacement.Box) == "" {
+		t.Error("the box that was replaced ten values ago is gone")
+	}
+	box := proposed.Credentials[0].Box
+	if fileWith(t, path, box) == "" {
+		t.Fatal("the box of a proposed value is found in no file: then this test shows nothing")
+	}
+	if _, err := reg.Reject(ctx, owner, vault.DefaultVault, proposed.Number, ""); err != nil {
+		t.Fatal(err)
+	}
+	clean("rejected")
+	if name := fileWith(t, path, box); name != "" {
+		t.Errorf("the rejected value's box still stands in %s", name)
 	}
 	if err := reg.DeleteCredential(ctx, owner, vault.DefaultVault, "KNOWN"); err != nil {
 		t.Fatal(err)
@@ -300,8 +337,10 @@ func TestAReaderDoesNotKeepDeletedBoxesForGood(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	if name := fileWith(t, path, box[:64]); name != "" {
-		t.Errorf("the deleted box still stands in %s", name)
+	for deadline := time.Now().Add(10 * time.Second); fileWith(t, path, box[:64]) != ""; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the deleted box still stands in %s", fileWith(t, path, box[:64]))
+		}
 	}
 }
 

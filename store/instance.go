@@ -13,7 +13,7 @@ import (
 // transaction, one query per noun.
 func (db *DB) Snapshot(ctx context.Context) (vault.Snapshot, error) {
 	var s vault.Snapshot
-	err := db.read(ctx, func(t *tx) (err error) {
+	err := read(ctx, db.views, func(t *tx) (err error) {
 		if err = t.one(`SELECT value, EXISTS (SELECT 1 FROM users) FROM revision`, nil, &s.Revision, &s.Initialized); err != nil {
 			return err
 		}
@@ -32,7 +32,7 @@ func (db *DB) Snapshot(ctx context.Context) (vault.Snapshot, error) {
 // Keyring returns the row that keeps the data key; ok is false when there is
 // none yet.
 func (db *DB) Keyring(ctx context.Context) (r seal.Keyring, ok bool, err error) {
-	err = db.read(ctx, func(t *tx) error {
+	err = read(ctx, db.readers, func(t *tx) error {
 		return t.one(`SELECT kdf, salt, time, memory_kib, threads, wrapped_key FROM keyring`, nil,
 			&r.KDF, &r.Salt, &r.Time, &r.MemoryKiB, &r.Threads, &r.WrappedKey)
 	})
@@ -54,7 +54,7 @@ func (db *DB) PutKeyring(ctx context.Context, r seal.Keyring) error {
 // Authority returns the root certificate and its sealed key; ok is false when
 // there is none yet.
 func (db *DB) Authority(ctx context.Context) (cert, sealedKey []byte, ok bool, err error) {
-	err = db.read(ctx, func(t *tx) error {
+	err = read(ctx, db.readers, func(t *tx) error {
 		return t.one(`SELECT certificate, key_box FROM authority`, nil, &cert, &sealedKey)
 	})
 	if errors.Is(err, vault.ErrNotFound) {

@@ -21,6 +21,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -43,15 +44,19 @@ type Options struct {
 
 // A DB is an open store. It is safe for use by many goroutines.
 type DB struct {
-	readers *sql.DB
 	writer  *sql.DB // one connection: SQLite has one writer
+	readers *sql.DB
+	views   *sql.DB // of what decisions depend on: no other question makes them wait
+	browse  *sql.DB // long questions, a few at a time
+	keeper  *sql.DB // tidies up, and makes nobody wait
 	log     *slog.Logger
 
-	mu        sync.Mutex
-	listeners map[chan struct{}]struct{}
+	changed bell        // somebody has committed
+	logged  bell        // the request log has grown
+	untidy  atomic.Bool // what was removed still stands in the write-ahead log
 
-	stop    context.CancelFunc
-	watched chan struct{} // closed when watch has ended
+	stop  context.CancelFunc
+	loops sync.WaitGroup // watch and tidy
 }
 
 // Open opens or creates the database, and migrates it. It refuses symlinks, and
@@ -67,29 +72,47 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	db := &DB{log: o.Log, listeners: make(map[chan struct{}]struct{}), watched: make(chan struct{})}
-	if db.writer, err = sql.Open("sqlite", dsn(path, "immediate")); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+	db := &DB{log: o.Log}
+	for _, pool := range []struct {
+		db     **sql.DB
+		most   int // connections
+		txlock string
+		wait   time.Duration // for locks
+	}{
+		{&db.writer, 1, "immediate", 5 * time.Second},
+		{&db.readers, 8, "deferred", 5 * time.Second},
+		{&db.views, 3, "deferred", 5 * time.Second}, // one of them watches
+		{&db.browse, 2, "deferred", 5 * time.Second},
+		{&db.keeper, 1, "deferred", 20 * time.Millisecond},
+	} {
+		if *pool.db, err = sql.Open("sqlite", dsn(path, pool.txlock, pool.wait)); err != nil {
+			return nil, fmt.Errorf("store: %w", err)
+		}
+		(*pool.db).SetMaxOpenConns(pool.most)
 	}
-	db.writer.SetMaxOpenConns(1)
-	if db.readers, err = sql.Open("sqlite", dsn(path, "deferred")); err != nil {
-		return nil, fmt.Errorf("store: %w", err)
-	}
-	db.readers.SetMaxOpenConns(8)
 	if err := db.migrate(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: %w", err), db.readers.Close(), db.writer.Close())
+		return nil, errors.Join(fmt.Errorf("store: %w", err), db.closePools())
 	}
-	watchCtx, stop := context.WithCancel(context.Background())
+	loops, stop := context.WithCancel(context.Background())
 	db.stop = stop
-	go db.watch(watchCtx)
+	db.loops.Go(func() { db.watch(loops) })
+	db.loops.Go(func() { db.tidy(loops) })
 	return db, nil
+}
+
+func (db *DB) closePools() error {
+	var errs []error
+	for _, pool := range []*sql.DB{db.keeper, db.browse, db.views, db.readers, db.writer} {
+		errs = append(errs, pool.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // dsn spells the connection's settings. synchronous=FULL: what was committed
 // survives power loss too.
-func dsn(path, txlock string) string {
+func dsn(path, txlock string, wait time.Duration) string {
 	q := url.Values{"_txlock": {txlock}, "_pragma": {
-		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
+		fmt.Sprintf("busy_timeout(%d)", wait.Milliseconds()), "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)",
 		"secure_delete(ON)", "temp_store(MEMORY)", "trusted_schema(OFF)",
 	}}
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String()
@@ -122,6 +145,19 @@ func prepareFiles(path string) error {
 	return nil
 }
 
+// An openError is a file or folder that others may read or change.
+type openError struct {
+	path string
+	mode fs.FileMode
+}
+
+func (e *openError) Error() string {
+	return fmt.Sprintf("%s is open to others (mode %04o)", e.path, e.mode.Perm())
+}
+
+// Hint returns what to do about it.
+func (e *openError) Hint() string { return "run: chmod go= " + e.path }
+
 func checkMode(path string, kind fs.FileMode) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -132,7 +168,7 @@ func checkMode(path string, kind fs.FileMode) error {
 	case info.Mode().Type() != kind:
 		return fmt.Errorf("%s is not what it should be (%s)", path, info.Mode())
 	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%s can be read by others (mode %04o); run: chmod go= %s", path, info.Mode().Perm(), path)
+		return &openError{path, info.Mode()}
 	}
 	return nil
 }
@@ -158,17 +194,28 @@ func (db *DB) migrate(ctx context.Context) error {
 // Close closes the store.
 func (db *DB) Close() error {
 	db.stop()
-	<-db.watched
-	return errors.Join(db.readers.Close(), db.writer.Close())
+	db.loops.Wait()
+	return db.closePools()
 }
 
 // Read runs f on one consistent state.
 func (db *DB) Read(ctx context.Context, f func(vault.Tx) error) error {
-	return db.read(ctx, func(t *tx) error { return f(t) })
+	return read(ctx, db.readers, func(t *tx) error { return f(t) })
 }
 
-func (db *DB) read(ctx context.Context, f func(*tx) error) error {
-	sqlTx, err := db.readers.BeginTx(ctx, nil)
+// browseTime bounds a long question.
+const browseTime = 20 * time.Second
+
+// Browse is Read for questions that may take long. Only a few are answered at a
+// time, and none takes for ever, so that they keep nothing else from its turn.
+func (db *DB) Browse(ctx context.Context, f func(vault.Tx) error) error {
+	ctx, cancel := context.WithTimeout(ctx, browseTime)
+	defer cancel()
+	return read(ctx, db.browse, func(t *tx) error { return f(t) })
+}
+
+func read(ctx context.Context, pool *sql.DB, f func(*tx) error) error {
+	sqlTx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
@@ -185,9 +232,10 @@ func (db *DB) Write(ctx context.Context, f func(vault.Tx) error) (revision int64
 		return 0, err
 	}
 	if t.removed {
-		db.truncate(ctx)
+		db.untidy.Store(true)
+		db.truncate(context.WithoutCancel(ctx)) // whoever asked may have gone
 	}
-	db.signal()
+	db.changed.ring()
 	return t.revision, nil
 }
 
@@ -216,22 +264,41 @@ func (db *DB) write(ctx context.Context, f func(*tx) error) (*tx, error) {
 }
 
 // truncate moves what was deleted or replaced out of the write-ahead log, where
-// it would still stand.
+// it would still stand. A reader that is in the way is not waited for; tidy
+// tries again.
 func (db *DB) truncate(ctx context.Context) {
 	var busy, frames, moved int // SQLite reports a reader in the way in a row, not as an error
-	err := db.writer.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &moved)
-	if err == nil && busy != 0 {
-		err = errors.New("a reader is in the way")
+	err := db.keeper.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &moved)
+	if err == nil && busy == 0 {
+		db.untidy.Store(false)
 	}
-	if err != nil {
-		db.log.Warn("write-ahead log could not be truncated; it will be at a later change", "err", err)
+}
+
+// tidy truncates until it has worked.
+func (db *DB) tidy(ctx context.Context) {
+	ticker := time.NewTicker(250 * time.Millisecond)
+	defer ticker.Stop()
+	for tries := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if !db.untidy.Load() {
+			tries = 0
+			continue
+		}
+		db.truncate(ctx)
+		if tries++; tries%240 == 0 && db.untidy.Load() {
+			db.log.Warn("what was removed still stands in the write-ahead log: readers are in the way", "minutes", tries/240)
+		}
 	}
 }
 
 // Revision returns the current revision.
 func (db *DB) Revision(ctx context.Context) (int64, error) {
 	var n int64
-	if err := db.readers.QueryRowContext(ctx, `SELECT value FROM revision`).Scan(&n); err != nil {
+	if err := db.views.QueryRowContext(ctx, `SELECT value FROM revision`).Scan(&n); err != nil {
 		return 0, fmt.Errorf("store: %w", err)
 	}
 	return n, nil
@@ -240,34 +307,12 @@ func (db *DB) Revision(ctx context.Context) (int64, error) {
 // Changes returns a channel that gets a signal after each commit of this
 // process, and within 250 ms after another process's. Signals fold into one.
 // The function ends them.
-func (db *DB) Changes() (<-chan struct{}, func()) {
-	ch := make(chan struct{}, 1)
-	db.mu.Lock()
-	db.listeners[ch] = struct{}{}
-	db.mu.Unlock()
-	return ch, func() {
-		db.mu.Lock()
-		delete(db.listeners, ch)
-		db.mu.Unlock()
-	}
-}
-
-func (db *DB) signal() {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	for ch := range db.listeners {
-		select {
-		case ch <- struct{}{}:
-		default: // one is waiting already
-		}
-	}
-}
+func (db *DB) Changes() (<-chan struct{}, func()) { return db.changed.subscribe() }
 
 // watch looks for commits of other processes: PRAGMA data_version changes on a
 // connection when another one has committed.
 func (db *DB) watch(ctx context.Context) {
-	defer close(db.watched)
-	conn, err := db.readers.Conn(ctx)
+	conn, err := db.views.Conn(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
 			return // closed before it began
@@ -282,7 +327,7 @@ func (db *DB) watch(ctx context.Context) {
 	for {
 		var version int64
 		if err := conn.QueryRowContext(ctx, `PRAGMA data_version`).Scan(&version); err == nil && version != last {
-			db.signal() // the first time too: who listens already may have read what was before
+			db.changed.ring() // the first time too: who listens already may have read what was before
 			last = version
 		}
 		select {

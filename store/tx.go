@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -98,6 +100,56 @@ func (m millis) Scan(v any) error {
 
 func ms(t time.Time) int64 { return t.UnixMilli() }
 
+// millisOrNone is a time as a column in which 0 is none.
+type millisOrNone struct{ t *time.Time }
+
+func (m millisOrNone) Scan(v any) error {
+	if v == int64(0) {
+		*m.t = time.Time{}
+		return nil
+	}
+	return millis(m).Scan(v)
+}
+
+func msOrNone(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return ms(t)
+}
+
+// seconds is a duration as a column.
+type seconds struct{ d *time.Duration }
+
+func (s seconds) Scan(v any) error {
+	n, ok := v.(int64)
+	if !ok {
+		return fmt.Errorf("a duration is stored as %T", v)
+	}
+	*s.d = time.Duration(n) * time.Second
+	return nil
+}
+
+// asJSON is a column of JSON: a value to store, or a pointer to scan into,
+// which NULL leaves as it is.
+type asJSON struct{ v any }
+
+func (j asJSON) Value() (driver.Value, error) {
+	b, err := json.Marshal(j.v)
+	return string(b), err
+}
+
+func (j asJSON) Scan(v any) error {
+	if v == nil {
+		return nil
+	}
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("JSON is stored as %T", v)
+	}
+	return json.Unmarshal([]byte(s), j.v)
+}
+
 // digest is a SHA-256 as a column.
 type digest struct{ d *[32]byte }
 
@@ -108,4 +160,15 @@ func (d digest) Scan(v any) error {
 	}
 	*d.d = [32]byte(b)
 	return nil
+}
+
+// digestOrNone is a SHA-256 as a column in which NULL is none.
+type digestOrNone struct{ d *[32]byte }
+
+func (d digestOrNone) Scan(v any) error {
+	if v == nil {
+		*d.d = [32]byte{}
+		return nil
+	}
+	return digest(d).Scan(v)
 }

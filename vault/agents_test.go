@@ -12,21 +12,32 @@ func TestCreateAgent(t *testing.T) {
 	f := newFixture(t)
 	ctx := t.Context()
 	f.pass(time.Hour)
+	f.refresh(t)
 	other, err := f.CreateVault(ctx, f.owner, "other-vault")
 	must(t, err)
 	mine := f.get(t, mainVault)
 	for _, row := range []struct {
-		name  string
-		roles map[string]string
-		want  map[string]string
+		name   string
+		grants map[string]vault.Grant
+		ttl    time.Duration
+		want   map[string]vault.Grant
 	}{
-		{"without-vaults", nil, nil},
-		{"with-one", map[string]string{mainVault: vault.VaultProxy}, map[string]string{mine.ID: vault.VaultProxy}},
-		{"with-two", map[string]string{mainVault: vault.VaultMember, "other-vault": vault.VaultAdmin}, map[string]string{mine.ID: vault.VaultMember, other.ID: vault.VaultAdmin}},
+		{"without-vaults", nil, 0, nil},
+		{"with-one", map[string]vault.Grant{mainVault: {Role: vault.VaultProxy}}, 0, map[string]vault.Grant{mine.ID: {Role: vault.VaultProxy}}},
+		{"with-two", map[string]vault.Grant{mainVault: {Role: vault.VaultMember}, "other-vault": {Role: vault.VaultAdmin}}, 5 * time.Minute,
+			map[string]vault.Grant{mine.ID: {Role: vault.VaultMember}, other.ID: {Role: vault.VaultAdmin}}},
+		{"narrowed", map[string]vault.Grant{mainVault: {Role: vault.VaultProxy, Services: []string{"stripe", "stripe"}}, "other-vault": {Role: vault.VaultProxy, Services: []string{}}}, 366 * 24 * time.Hour,
+			map[string]vault.Grant{mine.ID: {Role: vault.VaultProxy, Services: []string{"stripe"}}, other.ID: {Role: vault.VaultProxy, Services: []string{}}}},
 	} {
-		token, a, err := f.CreateAgent(ctx, f.owner, row.name, row.roles)
+		token, a, err := f.CreateAgent(ctx, f.owner, vault.NewAgent{Name: row.name, Vaults: row.grants, TTL: row.ttl})
 		must(t, err)
-		want := vault.Agent{ID: a.ID, Name: row.name, Digest: vault.DigestToken(token), Vaults: row.want, CreatedAt: f.now()}
+		want := vault.Agent{ID: a.ID, Name: row.name, Digest: vault.DigestToken(token), Vaults: row.want, CreatedAt: f.now(), TokenTTL: row.ttl}
+		if row.ttl > 0 {
+			want.ExpiresAt = f.now().Add(row.ttl)
+		}
+		if g := a.Vaults[other.ID]; row.name == "narrowed" && g.Services == nil {
+			t.Error("an agent that was granted none of the services has all of them")
+		}
 		diff(t, row.name, want, a)
 		must(t, f.db.Read(ctx, func(tx vault.Tx) error {
 			stored, err := tx.AgentByName(row.name)
@@ -43,7 +54,7 @@ func TestCreateAgent(t *testing.T) {
 	for _, a := range list {
 		names = append(names, a.Name)
 	}
-	diff(t, "agents, by name", []string{"robot", "with-one", "with-two", "without-vaults"}, names)
+	diff(t, "agents, by name", []string{"narrowed", "robot", "with-one", "with-two", "without-vaults"}, names)
 }
 
 func TestCreateAgentRefuses(t *testing.T) {
@@ -52,7 +63,7 @@ func TestCreateAgentRefuses(t *testing.T) {
 	before := f.snapshot(t)
 	for _, row := range []struct {
 		name, agent string
-		roles       map[string]string
+		grants      map[string]vault.Grant
 		want        refusal
 	}{
 		{"no name", "", nil, refusal{vault.CodeBadRequest, `agent ""` + grammar}},
@@ -61,14 +72,15 @@ func TestCreateAgentRefuses(t *testing.T) {
 		{"a name with capitals", "Robot", nil, refusal{vault.CodeBadRequest, `agent "Robot"` + grammar}},
 		{"a name with a line break", "robot\n", nil, refusal{vault.CodeBadRequest, `agent "robot\n"` + grammar}},
 		{"a name that is taken", "robot", nil, refusal{vault.CodeConflict, `there is an agent "robot" already`}},
-		{"no role", "new-robot", map[string]string{mainVault: ""}, refusal{vault.CodeBadRequest, `vault_role "" is none of proxy, member, admin`}},
-		{"a person's role", "new-robot", map[string]string{mainVault: "owner"}, refusal{vault.CodeBadRequest, `vault_role "owner" is none of proxy, member, admin`}},
-		{"a role in capitals", "new-robot", map[string]string{mainVault: "Proxy"}, refusal{vault.CodeBadRequest, `vault_role "Proxy" is none of proxy, member, admin`}},
-		{"a long role", "new-robot", map[string]string{mainVault: strings.Repeat("a", 100)}, refusal{vault.CodeBadRequest, `vault_role "` + strings.Repeat("a", 80) + `… (100 bytes)" is none of proxy, member, admin`}},
-		{"an unknown vault", "new-robot", map[string]string{mainVault: vault.VaultProxy, "no-vault": vault.VaultProxy}, refusal{vault.CodeVaultNotFound, `there is no vault "no-vault"`}},
-		{"a vault by its id", "new-robot", map[string]string{f.get(t, mainVault).ID: vault.VaultProxy}, refusal{vault.CodeVaultNotFound, `there is no vault "` + f.get(t, mainVault).ID + `"`}},
+		{"no role", "new-robot", grant(mainVault, ""), refusal{vault.CodeBadRequest, `vault_role: "" is none of proxy, member, admin`}},
+		{"a person's role", "new-robot", grant(mainVault, "owner"), refusal{vault.CodeBadRequest, `vault_role: "owner" is none of proxy, member, admin`}},
+		{"a role in capitals", "new-robot", grant(mainVault, "Proxy"), refusal{vault.CodeBadRequest, `vault_role: "Proxy" is none of proxy, member, admin`}},
+		{"a long role", "new-robot", grant(mainVault, strings.Repeat("a", 100)), refusal{vault.CodeBadRequest, `vault_role: "` + strings.Repeat("a", 80) + `… (100 bytes)" is none of proxy, member, admin`}},
+		{"an unknown service", "new-robot", grant(mainVault, vault.VaultProxy, "stripe", "github"), refusal{vault.CodeNotFound, `there is no service "github" in the vault main-vault`}},
+		{"an unknown vault", "new-robot", map[string]vault.Grant{mainVault: {Role: vault.VaultProxy}, "no-vault": {Role: vault.VaultProxy}}, refusal{vault.CodeVaultNotFound, `there is no vault "no-vault"`}},
+		{"a vault by its id", "new-robot", grant(f.get(t, mainVault).ID, vault.VaultProxy), refusal{vault.CodeVaultNotFound, `there is no vault "` + f.get(t, mainVault).ID + `"`}},
 	} {
-		token, a, err := f.CreateAgent(t.Context(), f.owner, row.agent, row.roles)
+		token, a, err := f.CreateAgent(t.Context(), f.owner, vault.NewAgent{Name: row.agent, Vaults: row.grants})
 		refused(t, row.name, row.want.code, row.want.message, err)
 		if token != "" || a.ID != "" || a.Vaults != nil {
 			t.Errorf("%s: %q and %v came back beside the refusal", row.name, token, a)
@@ -85,6 +97,7 @@ func TestRotateAgent(t *testing.T) {
 	tokens := []string{f.agentToken}
 	for range 2 {
 		f.pass(time.Hour)
+		f.refresh(t)
 		token, err := f.RotateAgent(ctx, f.owner, "robot")
 		must(t, err)
 		for _, old := range tokens {
@@ -105,7 +118,7 @@ func TestRotateAgent(t *testing.T) {
 func TestDeleteAgent(t *testing.T) {
 	f := newFixture(t)
 	ctx := t.Context()
-	otherToken, other, err := f.CreateAgent(ctx, f.owner, "other-robot", nil)
+	otherToken, other, err := f.CreateAgent(ctx, f.owner, vault.NewAgent{Name: "other-robot"})
 	must(t, err)
 	must(t, f.DeleteAgent(ctx, f.owner, "robot"))
 	_, err = f.Authenticate(ctx, f.agentToken)
@@ -114,7 +127,7 @@ func TestDeleteAgent(t *testing.T) {
 	f.caller(t, otherToken)
 
 	// Its name may be taken again, by an agent that gets nothing of it.
-	_, again, err := f.CreateAgent(ctx, f.owner, "robot", nil)
+	_, again, err := f.CreateAgent(ctx, f.owner, vault.NewAgent{Name: "robot"})
 	must(t, err)
 	if len(again.Vaults) != 0 {
 		t.Errorf("the new agent has the vaults %v", again.Vaults)
@@ -139,4 +152,18 @@ func TestCommandsOnAnAgentThatThereIsNot(t *testing.T) {
 		refused(t, "DeleteAgent", vault.CodeNotFound, want, f.DeleteAgent(t.Context(), f.owner, name))
 	}
 	diff(t, "the instance", before, f.snapshot(t))
+}
+
+// grant is one vault's grant.
+func grant(vaultName, role string, services ...string) map[string]vault.Grant {
+	return newAgent("", vaultName, role, services...).Vaults
+}
+
+// How long an agent's token lasts has bounds.
+func TestBoundsOfAnAgentsToken(t *testing.T) {
+	f := newFixture(t)
+	for _, ttl := range []time.Duration{-time.Hour, time.Millisecond, 5*time.Minute - time.Millisecond, 366*24*time.Hour + time.Millisecond, 1<<63 - 1, -1 << 63} {
+		_, _, err := f.CreateAgent(t.Context(), f.owner, vault.NewAgent{Name: "new-robot", TTL: ttl})
+		refused(t, ttl.String(), vault.CodeBadRequest, "session_ttl_seconds: an agent's token lasts from 300 to 31622400 seconds, or, with 0, until it is revoked", err)
+	}
 }

@@ -15,7 +15,11 @@ import (
 // it is; the services that it gives for a vault replace all of that vault's.
 type Declaration struct {
 	Vaults []VaultDeclaration
+	DryRun bool // find out what would change, and change nothing
 }
+
+// errDryRun undoes what a dry run did.
+var errDryRun = errors.New("dry run")
 
 // A VaultDeclaration is the part of a Declaration about one vault.
 type VaultDeclaration struct {
@@ -47,7 +51,7 @@ const (
 // Apply makes the vaults be as declared, all in one transaction, and returns
 // what changed. Applying the same again changes nothing.
 func (r *Registry) Apply(ctx context.Context, c Caller, d Declaration) ([]Change, error) {
-	if err := allow(c, runInstance); err != nil {
+	if err := r.allow(c, actListVault, nil); err != nil {
 		return nil, err
 	}
 	declared, err := r.checkDeclaration(d)
@@ -57,16 +61,22 @@ func (r *Registry) Apply(ctx context.Context, c Caller, d Declaration) ([]Change
 	var changes []Change
 	err = r.write(ctx, func(tx Tx) error {
 		changes = []Change{}
+		if err := r.asNow(tx, &c, actListVault); err != nil {
+			return err
+		}
 		for _, vd := range declared {
-			done, err := r.applyVault(tx, vd)
+			done, err := r.applyVault(tx, c, vd)
 			if err != nil {
 				return err
 			}
 			changes = append(changes, done...)
 		}
+		if d.DryRun {
+			return errDryRun
+		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errDryRun) {
 		return nil, err
 	}
 	return changes, nil
@@ -115,20 +125,22 @@ func inVault(name string, err error) error {
 	return err
 }
 
-func (r *Registry) applyVault(tx Tx, vd VaultDeclaration) ([]Change, error) {
+func (r *Registry) applyVault(tx Tx, c Caller, vd VaultDeclaration) ([]Change, error) {
 	var changes []Change
 	note := func(kind, name, action string) {
 		changes = append(changes, Change{Vault: vd.Name, Kind: kind, Name: name, Action: action})
 	}
-	v, err := tx.VaultByName(vd.Name)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		v = Vault{ID: newID(), Name: vd.Name, UnmatchedHosts: UnmatchedDeny, CreatedAt: r.now()}
-		note("vault", vd.Name, Created)
-	case err != nil:
+	v, err := r.declaredVault(tx, c, vd.Name, note)
+	if err != nil {
 		return nil, err
-	default:
-		note("vault", vd.Name, Unchanged)
+	}
+	if err := r.asNow(tx, &c, actListVault); err != nil { // with the role in a vault that was made just now
+		return nil, err
+	}
+	if len(vd.Credentials) > 0 { // before "unchanged" tells that a value was guessed
+		if err := r.allow(c, actCredentials, &v); err != nil {
+			return nil, err
+		}
 	}
 	if vd.UnmatchedHosts != "" {
 		action := Unchanged
@@ -137,30 +149,71 @@ func (r *Registry) applyVault(tx Tx, vd VaultDeclaration) ([]Change, error) {
 		}
 		note("setting", "unmatched_hosts", action)
 	}
+	before := v.Services
 	if vd.Services != nil {
 		diffServices(v.Services, vd.Services, note)
 		v.Services = vd.Services
 	}
 	for _, key := range slices.Sorted(maps.Keys(vd.Credentials)) {
-		action, err := r.applyCredential(&v, key, vd.Credentials[key])
+		action, err := r.applyCredential(tx, &v, key, vd.Credentials[key])
 		if err != nil {
 			return nil, err
 		}
 		note("credential", key, action)
 	}
-	for _, c := range changes {
-		if c.Action != Unchanged {
-			return changes, tx.PutVault(v)
+	changed := false
+	for _, ch := range changes {
+		if ch.Action == Unchanged {
+			continue
+		}
+		changed = true
+		a := actionFor(ch)
+		if err := errors.Join(r.allow(c, a, &v), r.note(tx, c, a, &v, ch.Action+" "+ch.Name)); err != nil {
+			return nil, err
 		}
 	}
-	return changes, nil
+	if !changed {
+		return changes, nil
+	}
+	return changes, r.putVault(tx, v, before)
+}
+
+// declaredVault finds the vault, or makes it.
+func (r *Registry) declaredVault(tx Tx, c Caller, name string, note func(kind, name, action string)) (Vault, error) {
+	v, err := r.inVault(tx, c, actReadVault, name)
+	var e *Error
+	if errors.As(err, &e) && e.Code == CodeVaultNotFound {
+		if err := r.allow(c, actNewVault, nil); err != nil {
+			return Vault{}, err
+		}
+		v = Vault{ID: newID(), Name: name, UnmatchedHosts: UnmatchedDeny, CreatedAt: r.now()}
+		note("vault", name, Created)
+		return v, errors.Join(tx.PutVault(v), r.becomeAdmin(tx, c, v))
+	}
+	if err == nil {
+		note("vault", name, Unchanged)
+	}
+	return v, err
+}
+
+// actionFor is what a caller must be allowed to do for a change.
+func actionFor(ch Change) *action {
+	switch ch.Kind {
+	case "vault":
+		return actNewVault
+	case "setting":
+		return actSettings
+	case "service":
+		return actServices
+	}
+	return actCredentials
 }
 
 // applyCredential sets a value unless it is that value already.
-func (r *Registry) applyCredential(v *Vault, key string, value seal.Plaintext) (action string, err error) {
+func (r *Registry) applyCredential(tx Tx, v *Vault, key string, value seal.Plaintext) (action string, err error) {
 	old, existed := v.Credentials[key]
 	if existed {
-		was, err := r.key.ForVault(v.ID).Open(v.sealContext(old), old.Box)
+		was, err := r.key.ForVault(v.ID).Open(v.sealContext(key, old.Version), old.Box)
 		if err == nil {
 			defer was.Clear()
 			if bytes.Equal(was.Bytes(), value.Bytes()) {
@@ -172,7 +225,7 @@ func (r *Registry) applyCredential(v *Vault, key string, value seal.Plaintext) (
 	} else {
 		action = Created
 	}
-	return action, r.setCredential(v, key, value)
+	return action, r.setCredential(tx, v, key, value)
 }
 
 func diffServices(before, after []Service, note func(kind, name, action string)) {
@@ -202,4 +255,8 @@ func sameService(a, b Service) bool {
 	x, err1 := json.Marshal(a)
 	y, err2 := json.Marshal(b)
 	return err1 == nil && err2 == nil && bytes.Equal(x, y)
+}
+
+func sameServices(a, b []Service) bool {
+	return slices.EqualFunc(a, b, sameService)
 }

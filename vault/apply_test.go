@@ -152,7 +152,11 @@ func TestApplyMendsABoxThatDoesNotOpen(t *testing.T) {
 		v, err := tx.VaultByName(mainVault)
 		must(t, err)
 		c := v.Credentials["STRIPE_KEY"]
-		c.Version, c.Box = 7, []byte("not a box")
+		for c.Version != 7 {
+			c.Version, err = tx.NextVersion(v.ID, "STRIPE_KEY")
+			must(t, err)
+		}
+		c.Box = []byte("not a box")
 		v.Credentials["STRIPE_KEY"] = c
 		return tx.PutVault(v)
 	})
@@ -253,5 +257,24 @@ func TestApplyComparesTheCanonicalForm(t *testing.T) {
 		}, got)
 		diff(t, "the declaration", []vault.Service{passthrough(t, "one", "ONE.Example.com"), passthrough(t, "two", "bücher.example")}, d.Vaults[0].Services)
 		diff(t, "what is stored", []vault.Service{passthrough(t, "one", "one.example.com"), passthrough(t, "two", "xn--bcher-kva.example")}, f.get(t, "new-vault").Services)
+	}
+}
+
+// A dry run says what the real one will do, and does nothing.
+func TestApplyDryRun(t *testing.T) {
+	f := newFixture(t)
+	d := vault.Declaration{DryRun: true, Vaults: []vault.VaultDeclaration{
+		{Name: mainVault, Services: []vault.Service{}, Credentials: values("NEW_KEY", "a value")}, {Name: "declared-vault"},
+	}}
+	before := f.snapshot(t)
+	would, err := f.Apply(t.Context(), f.owner, d)
+	must(t, err)
+	diff(t, "the instance", before, f.snapshot(t))
+	d.DryRun = false
+	did, err := f.Apply(t.Context(), f.owner, d)
+	must(t, err)
+	diff(t, "what it said and what was done", would, did)
+	if len(did) != 4 {
+		t.Errorf("changes %v", did)
 	}
 }

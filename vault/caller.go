@@ -3,12 +3,14 @@ package vault
 import (
 	"context"
 	"errors"
+	"time"
 )
 
-// A Caller is who gives a command. Exactly one of its fields is set; the zero
-// Caller is nobody.
+// A Caller is who gives a command. It is a person, a session or an agent; the
+// zero Caller is nobody.
 type Caller struct {
 	user    *User
+	login   *Login // of the user
 	session *Session
 	agent   *Agent
 }
@@ -16,50 +18,29 @@ type Caller struct {
 // User returns the person, or nil.
 func (c Caller) User() *User { return c.user }
 
+// Login returns the person's sign-in, or nil.
+func (c Caller) Login() *Login { return c.login }
+
 // IsAgent reports whether the caller holds an agent's token or a session.
 func (c Caller) IsAgent() bool { return c.session != nil || c.agent != nil }
 
 // id names the caller in what it makes.
 func (c Caller) id() string {
-	switch {
-	case c.user != nil:
-		return c.user.ID
-	case c.agent != nil:
-		return c.agent.ID
-	case c.session != nil:
-		return c.session.ID
-	}
-	return ""
+	_, id, _ := c.identity()
+	return id
 }
 
-// An action is what a caller wants to do, as the table of permissions knows it.
-type action uint8
-
-const (
-	readVault    action = iota // see services and credential keys
-	changeVault                // services, credentials, settings
-	mintSessions               //
-	runInstance                // vaults and agents themselves
-	discover                   // what agents may do
-)
-
-// allow is the one place that says who may do what. Vault roles of people come
-// with invitations; until then the owner does everything that people do, and
-// agents only look.
-func allow(c Caller, a action) error {
+// identity is how the record of changes names the caller.
+func (c Caller) identity() (kind, id, name string) {
 	switch {
-	case c.user != nil && c.user.Role == RoleOwner && a != discover:
-		return nil
-	case c.IsAgent() && a == discover:
-		return nil
-	case c.user == nil && !c.IsAgent():
-		return refuse(CodeUnauthorized, "sign in first: agent-vault auth login")
-	case c.IsAgent():
-		return refuse(CodeForbidden, "an agent's token may not do this; a person can")
-	case a == discover:
-		return refuse(CodeForbidden, "this is for agents; send a session token")
+	case c.user != nil:
+		return "user", c.user.ID, c.user.Email
+	case c.agent != nil:
+		return "agent", c.agent.ID, c.agent.Name
+	case c.session != nil:
+		return "session", c.session.ID, c.session.Label
 	}
-	return refuse(CodeForbidden, "your role %s does not allow this", c.user.Role)
+	return "server", "", ""
 }
 
 // errUnknownToken does not say which of these it is.
@@ -73,34 +54,9 @@ func (r *Registry) Authenticate(ctx context.Context, token string) (Caller, erro
 	}
 	digest, now := DigestToken(token), r.now()
 	var c Caller
-	err := r.store.Read(ctx, func(tx Tx) error {
-		switch prefix {
-		case PrefixLogin:
-			l, err := tx.LoginByDigest(digest)
-			if err != nil {
-				return err
-			}
-			if !now.Before(l.ExpiresAt) {
-				return ErrNotFound
-			}
-			u, err := tx.UserByID(l.UserID)
-			c.user = &u
-			return err
-		case PrefixSession:
-			s, err := tx.SessionByDigest(digest)
-			if err != nil {
-				return err
-			}
-			if !now.Before(s.ExpiresAt) {
-				return ErrNotFound
-			}
-			c.session = &s
-		case PrefixAgent:
-			a, err := tx.AgentByDigest(digest)
-			c.agent = &a
-			return err
-		}
-		return nil
+	err := r.store.Read(ctx, func(tx Tx) (err error) {
+		c, err = holder(tx, prefix, digest, now)
+		return err
 	})
 	if errors.Is(err, ErrNotFound) {
 		return Caller{}, errUnknownToken
@@ -108,5 +64,57 @@ func (r *Registry) Authenticate(ctx context.Context, token string) (Caller, erro
 	if err != nil {
 		return Caller{}, err
 	}
+	if err := r.seen(ctx, c.login); err != nil {
+		return Caller{}, err
+	}
 	return c, nil
+}
+
+// holder is who holds the token of that digest, or ErrNotFound.
+func holder(tx Tx, prefix string, digest [32]byte, now time.Time) (c Caller, err error) {
+	switch prefix {
+	case PrefixLogin:
+		l, err := tx.LoginByDigest(digest)
+		if err != nil {
+			return c, err
+		}
+		if l.ended(now) {
+			return c, ErrNotFound
+		}
+		u, err := tx.UserByID(l.UserID)
+		return Caller{user: &u, login: &l}, err
+	case PrefixSession:
+		s, err := tx.SessionByDigest(digest)
+		if err == nil && !now.Before(s.ExpiresAt) {
+			err = ErrNotFound
+		}
+		return Caller{session: &s}, err
+	case PrefixAgent:
+		a, err := tx.AgentByDigest(digest)
+		if err == nil && !a.ExpiresAt.IsZero() && !now.Before(a.ExpiresAt) {
+			err = ErrNotFound
+		}
+		return Caller{agent: &a}, err
+	}
+	return c, ErrNotFound
+}
+
+// noteIn is note where only the vault's ID is known.
+func (r *Registry) noteIn(tx Tx, c Caller, a *action, vaultID, object string) error {
+	v, err := tx.VaultByID(vaultID)
+	if err != nil {
+		return err
+	}
+	return r.note(tx, c, a, &v, object)
+}
+
+// note records a change in the transaction that makes it. The object names
+// what was changed, and holds no value.
+func (r *Registry) note(tx Tx, c Caller, a *action, v *Vault, object string) error {
+	e := Event{Time: r.now(), Action: a.name, Object: object}
+	e.ActorKind, e.ActorID, e.ActorName = c.identity()
+	if v != nil {
+		e.VaultID, e.Vault = v.ID, v.Name
+	}
+	return tx.PutEvent(e)
 }

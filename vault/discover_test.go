@@ -54,7 +54,7 @@ func TestDiscoverOfAnAgent(t *testing.T) {
 func TestDiscoverIsTheSameForEveryRole(t *testing.T) {
 	f := newFixture(t)
 	for _, role := range []string{vault.VaultProxy, vault.VaultMember, vault.VaultAdmin} {
-		token, _, err := f.CreateAgent(t.Context(), f.owner, "robot-"+role, map[string]string{mainVault: role})
+		token, _, err := f.CreateAgent(t.Context(), f.owner, newAgent("robot-"+role, mainVault, role))
 		must(t, err)
 		d, err := f.Discover(t.Context(), f.caller(t, token), mainVault)
 		must(t, err)

@@ -1,6 +1,9 @@
 package vault
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // Codes of errors that commands return. They are a closed list; the API pairs
 // each with a status.
@@ -17,6 +20,19 @@ const (
 	CodeNotInitialized     = "not_initialized"
 	CodeCredentialNotFound = "credential_not_found"
 	CodeUnavailable        = "unavailable"
+	CodeLoginTooOld        = "login_too_old"
+	CodeWrongPassword      = "wrong_password" // of who is signed in
+
+	CodeInviteNotFound = "invite_not_found"
+	CodeInviteRedeemed = "invite_redeemed"
+	CodeInviteRevoked  = "invite_revoked"
+	CodeInviteExpired  = "invite_expired"
+	CodeTooManyInvites = "too_many_pending_invites"
+
+	CodeProposalNotFound = "proposal_not_found"
+	CodeProposalClosed   = "proposal_closed"  // it was decided, or has expired
+	CodeProposalChanged  = "proposal_changed" // it is not what the person was shown
+	CodeTooManyProposals = "too_many_pending_proposals"
 )
 
 // An Error is why a command was refused.
@@ -24,7 +40,13 @@ type Error struct {
 	Code    string // one of the constants above
 	Message string // for whoever sent the command
 	Err     error  // cause, for the log only; may be nil
+
+	// Wait is when asking again may help; 0 says nothing of it.
+	Wait time.Duration
 }
+
+// RetryAfter returns when asking again may help; 0 says nothing of it.
+func (e *Error) RetryAfter() time.Duration { return e.Wait }
 
 func (e *Error) Error() string {
 	if e.Err != nil {

@@ -42,11 +42,11 @@ func example(ctx context.Context, path string) error {
 		return err
 	}
 
-	_, login, _, err := registry.Register(ctx, "you@example.com", []byte("correct horse battery"))
+	signedIn, err := registry.Register(ctx, "you@example.com", []byte("correct horse battery"), "an example")
 	if err != nil {
 		return err
 	}
-	owner, err := registry.Authenticate(ctx, login)
+	owner, err := registry.Authenticate(ctx, signedIn.Token)
 	if err != nil {
 		return err
 	}
@@ -61,11 +61,11 @@ func example(ctx context.Context, path string) error {
 		fmt.Println(c.Action, c.Kind, c.Name)
 	}
 
-	token, _, err := registry.MintSession(ctx, owner, vault.DefaultVault, time.Hour, "my agent")
+	minted, err := registry.MintSession(ctx, owner, vault.NewSession{Vault: vault.DefaultVault, TTL: time.Hour, Label: "my agent"})
 	if err != nil {
 		return err
 	}
-	session, err := registry.Authenticate(ctx, token)
+	session, err := registry.Authenticate(ctx, minted.Token)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,9 @@ type fixture struct {
 
 	owner, member, noAccess, session, agent, nobody vault.Caller
 
-	sessionID                            string
+	cast                                       []actor // everyone, of a newCast
+	sessionID, agentInvite, userInvite, digest string  // of a newCast: invites, and the digest of its proposal
+
 	loginToken, sessionToken, agentToken string // the owner's, the session's, the agent's
 
 	elapsed   atomic.Int64                               // of the clock, since epoch
@@ -89,11 +91,11 @@ func newFixture(t *testing.T, change ...func(*vault.Options)) *fixture {
 	_, err = f.SetServices(ctx, f.owner, mainVault, services(t, `[{"name": "stripe", "host": "api.stripe.com", "auth": {"type": "bearer", "token": "STRIPE_KEY"}}]`))
 	must(t, err)
 	f.set(t, "STRIPE_KEY", "sk_live_first")
-	var s vault.Session
-	f.sessionToken, s, err = f.MintSession(ctx, f.owner, mainVault, time.Hour, "a label")
+	s, err := f.MintSession(ctx, f.owner, vault.NewSession{Vault: mainVault, TTL: time.Hour, Label: "a label"})
 	must(t, err)
-	f.session, f.sessionID = f.caller(t, f.sessionToken), s.ID
-	f.agentToken, _, err = f.CreateAgent(ctx, f.owner, "robot", map[string]string{mainVault: vault.VaultProxy})
+	f.sessionToken, f.sessionID = s.Token, s.ID
+	f.session = f.caller(t, f.sessionToken)
+	f.agentToken, _, err = f.CreateAgent(ctx, f.owner, newAgent("robot", mainVault, vault.VaultProxy))
 	must(t, err)
 	f.agent = f.caller(t, f.agentToken)
 	return f
@@ -109,13 +111,37 @@ func (f *fixture) pass(d time.Duration) { f.elapsed.Add(int64(d)) }
 func (f *fixture) person(t *testing.T, id, role string) (c vault.Caller, token string) {
 	t.Helper()
 	token = vault.NewToken(vault.PrefixLogin)
+	now := f.now()
 	_, err := f.db.Write(t.Context(), func(tx vault.Tx) error {
 		return errors.Join(
 			tx.PutUser(vault.User{ID: id, Email: id + "@example.com", PasswordHash: "none", Role: role, CreatedAt: epoch}),
-			tx.PutLogin(vault.Login{Digest: vault.DigestToken(token), UserID: id, CreatedAt: epoch, ExpiresAt: epoch.Add(time.Hour)}))
+			tx.PutLogin(vault.Login{
+				ID: token[len(vault.PrefixLogin):], Digest: vault.DigestToken(token), UserID: id,
+				CreatedAt: now, AuthenticatedAt: now, SeenAt: now, ExpiresAt: now.Add(time.Hour),
+			}))
 	})
 	must(t, err)
 	return f.caller(t, token), token
+}
+
+// refresh signs the owner in anew, as what widens somebody's reach demands
+// when the clock has moved.
+func (f *fixture) refresh(t *testing.T) {
+	t.Helper()
+	f.owner, _ = f.signedIn(t, "owner")
+}
+
+// newAgent is an agent-to-be with one vault.
+func newAgent(name, vaultName, role string, services ...string) vault.NewAgent {
+	return vault.NewAgent{Name: name, Vaults: map[string]vault.Grant{vaultName: {Role: role, Services: services}}}
+}
+
+// mint mints a session of a vault for an hour.
+func (f *fixture) mint(t *testing.T, vaultName string) vault.Minted {
+	t.Helper()
+	m, err := f.MintSession(t.Context(), f.owner, vault.NewSession{Vault: vaultName, TTL: time.Hour})
+	must(t, err)
+	return m
 }
 
 func (f *fixture) caller(t *testing.T, token string) vault.Caller {

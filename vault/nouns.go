@@ -77,12 +77,23 @@ type Credential struct {
 	UpdatedAt time.Time
 }
 
+// A CredentialVersion is a value that was replaced, kept so that a rotation can
+// be undone.
+type CredentialVersion struct {
+	Key       string
+	Version   int64
+	Box       []byte // as in Credential
+	CreatedAt time.Time
+	RetiredAt time.Time
+}
+
 // A User is a person who may sign in.
 type User struct {
 	ID           string
-	Email        string // lower case
-	PasswordHash string // Argon2id, PHC format
-	Role         string // RoleOwner, RoleMember or RoleNoAccess
+	Email        string            // lower case
+	PasswordHash string            // Argon2id, PHC format
+	Role         string            // RoleOwner, RoleMember or RoleNoAccess
+	Vaults       map[string]string // vault ID → role; an owner needs none
 	CreatedAt    time.Time
 }
 
@@ -90,7 +101,7 @@ type User struct {
 const (
 	RoleOwner    = "owner"
 	RoleMember   = "member"
-	RoleNoAccess = "no-access"
+	RoleNoAccess = "no-access" // may sign in, and nothing else
 )
 
 // Vault roles.
@@ -102,10 +113,14 @@ const (
 
 // A Login is a person's sign-in.
 type Login struct {
-	Digest    [32]byte
-	UserID    string
-	CreatedAt time.Time
-	ExpiresAt time.Time
+	ID              string
+	Digest          [32]byte
+	UserID          string
+	Client          string // what signed in, by its own words
+	CreatedAt       time.Time
+	AuthenticatedAt time.Time // when the password was given last
+	SeenAt          time.Time // to the minute
+	ExpiresAt       time.Time // whatever happens; idle ones end before
 }
 
 // A Session lets an agent use one vault for a time.
@@ -117,15 +132,70 @@ type Session struct {
 	CreatedBy string // the user's ID
 	CreatedAt time.Time
 	ExpiresAt time.Time
+
+	// LeaseDigest is of the token that keeps the session alive; the zero digest
+	// is none, and the session lasts until ExpiresAt by itself.
+	LeaseDigest [32]byte
 }
 
-// An Agent has a token of its own, and a role in some vaults.
+// Leased reports whether the session ends when nobody renews its lease.
+func (s Session) Leased() bool { return s.LeaseDigest != [32]byte{} }
+
+// An Agent has a token of its own, and a grant in some vaults.
 type Agent struct {
 	ID        string
 	Name      string
-	Digest    [32]byte
-	Vaults    map[string]string // vault ID → role
+	Digest    [32]byte         // of the token
+	Vaults    map[string]Grant // by vault ID
 	CreatedAt time.Time
+	TokenTTL  time.Duration // how long a token lasts; 0: it does not end
+	ExpiresAt time.Time     // of the token; zero: never
+	RevokedAt time.Time     // of the token, until there is a new one; zero: it is not
+}
+
+// A Grant is what an agent may do in a vault.
+type Grant struct {
+	Role string
+
+	// Services are the names of those that the agent may use; nil means all,
+	// also those to come.
+	Services []string
+}
+
+// Kinds of Invite.
+const (
+	InviteAgent = "agent"
+	InviteUser  = "user"
+)
+
+// An Invite makes one agent or one user of whoever redeems it first.
+type Invite struct {
+	ID         string
+	Kind       string // InviteAgent or InviteUser
+	Digest     [32]byte
+	Name       string           // the agent's name, or the user's email
+	Role       string           // the user's role on the instance
+	Vaults     map[string]Grant // by vault ID
+	TokenTTL   time.Duration    // of the agent's token; 0: it does not end
+	CreatedBy  string           // the user's ID
+	CreatedAt  time.Time
+	ExpiresAt  time.Time
+	RedeemedAt time.Time // zero: not yet
+	RevokedAt  time.Time // zero: not
+}
+
+// An Event is a change that was made to the instance. It is stored in the
+// transaction of the change.
+type Event struct {
+	ID        int64 // grows
+	Time      time.Time
+	ActorKind string // user, session, agent or server
+	ActorID   string
+	ActorName string // email, label or name, as it was then
+	Action    string // as in docs/permissions.md
+	VaultID   string // "" when it was about none
+	Vault     string // its name then
+	Object    string // what was changed: keys and names, never values
 }
 
 // A Snapshot is all that decisions depend on, as of one revision.

@@ -38,16 +38,22 @@ func TestTheFirstUserBecomesTheOwner(t *testing.T) {
 	if owned, err := f.Initialized(t.Context()); owned || err != nil {
 		t.Fatalf("Initialized = %t, %v before anybody registered", owned, err)
 	}
-	user, token, end, err := f.Register(t.Context(), "Owner@Example.COM", []byte(password))
+	s, err := f.Register(t.Context(), "Owner@Example.COM", []byte(password), "a test")
 	must(t, err)
+	user, token := s.User, s.Token
 	diff(t, "the user", vault.User{ID: user.ID, Email: email, PasswordHash: user.PasswordHash, Role: vault.RoleOwner, CreatedAt: f.now()}, user)
 	if !strings.HasPrefix(user.PasswordHash, "$argon2id$v=19$m=65536,t=3,p=4$") || len(user.ID) != 26 {
 		t.Errorf("hash %q, id %q; want Argon2id with the default cost, and 26 characters", user.PasswordHash, user.ID)
 	}
-	if want := f.now().Add(12 * time.Hour); end != want {
-		t.Errorf("the login ends %v, want %v", end, want)
+	diff(t, "the login", vault.Login{
+		ID: s.Login.ID, Digest: vault.DigestToken(token), UserID: user.ID, Client: "a test",
+		CreatedAt: f.now(), AuthenticatedAt: f.now(), SeenAt: f.now(), ExpiresAt: f.now().Add(7 * 24 * time.Hour),
+	}, s.Login)
+	if want := f.now().Add(12 * time.Hour); s.Login.EndsAt() != want || len(s.Login.ID) != 26 {
+		t.Errorf("the login %q ends %v, want %v", s.Login.ID, s.Login.EndsAt(), want)
 	}
 	diff(t, "who holds the token", &user, f.caller(t, token).User())
+	diff(t, "by which login", &s.Login, f.caller(t, token).Login())
 	if owned, err := f.Initialized(t.Context()); !owned || err != nil {
 		t.Errorf("Initialized = %t, %v afterwards", owned, err)
 	}
@@ -64,22 +70,21 @@ func TestRegisterLeavesADefaultVaultThatIsThere(t *testing.T) {
 	was := vault.Vault{ID: "its-id", Name: vault.DefaultVault, UnmatchedHosts: vault.UnmatchedTunnel, CreatedAt: epoch}
 	_, err := f.db.Write(t.Context(), func(tx vault.Tx) error { return tx.PutVault(was) })
 	must(t, err)
-	_, _, _, err = f.Register(t.Context(), email, []byte(password))
+	_, err = f.Register(t.Context(), email, []byte(password), "")
 	must(t, err)
 	diff(t, "vaults", []vault.Vault{was}, f.snapshot(t).Vaults)
 }
 
 func TestLaterUsersCannotRegister(t *testing.T) {
 	f := newEmpty(t)
-	first, _, _, err := f.Register(t.Context(), email, []byte(password))
+	s, err := f.Register(t.Context(), email, []byte(password), "")
 	must(t, err)
+	first := s.User
 	before := f.revision(t)
 	for _, who := range []string{email, "another@example.com"} {
-		user, token, _, err := f.Register(t.Context(), who, []byte(password))
+		s, err := f.Register(t.Context(), who, []byte(password), "")
 		refused(t, who, vault.CodeConflict, "this instance has an owner already; sign in with: agent-vault auth login", err)
-		if user != (vault.User{}) || token != "" {
-			t.Errorf("%s: %v and %q came back beside the refusal", who, user, token)
-		}
+		diff(t, who+": what came back beside the refusal", vault.SignIn{}, s)
 	}
 	must(t, f.db.Read(t.Context(), func(tx vault.Tx) error {
 		list, err := tx.ListUsers()
@@ -97,7 +102,7 @@ func TestRegisterAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	errs := make([]error, 2)
 	for i, who := range []string{"one@example.com", "two@example.com"} {
-		all.Go(func() { _, _, _, errs[i] = f.Register(t.Context(), who, []byte(password)) })
+		all.Go(func() { _, errs[i] = f.Register(t.Context(), who, []byte(password), "") })
 	}
 	all.Wait()
 	if a, b := codeOf(errs[0]), codeOf(errs[1]); a+b != vault.CodeConflict {
@@ -106,20 +111,20 @@ func TestRegisterAtOnce(t *testing.T) {
 }
 
 func TestRegisterRefuses(t *testing.T) {
-	const size = "a password has 12 to 1024 bytes"
+	const size = "password: it has 12 to 1024 bytes"
 	label := strings.Repeat("a", 60)
 	for _, row := range []struct{ name, email, password, want string }{
-		{"no email", "", password, `"" is not an email address`},
-		{"no address", "owner", password, `"owner" is not an email address`},
-		{"no domain", "owner@", password, `"owner@" is not an email address`},
-		{"a display name", "Me <owner@example.com>", password, `"Me <owner@example.com>" is not an email address`},
-		{"angle brackets", "<owner@example.com>", password, `"<owner@example.com>" is not an email address`},
-		{"a space before", " owner@example.com", password, `" owner@example.com" is not an email address`},
-		{"a line break after", "owner@example.com\n", password, `"owner@example.com\n" is not an email address`},
-		{"two addresses", "a@example.com,b@example.com", password, `"a@example.com,b@example.com" is not an email address`},
-		{"a comment", "owner@example.com (me)", password, `"owner@example.com (me)" is not an email address`},
-		{"a long one that is none", strings.Repeat("a", 100), password, `"` + strings.Repeat("a", 80) + `… (100 bytes)" is not an email address`},
-		{"255 bytes", label + "@" + strings.Repeat(label+".", 3) + "example.com", password, "an email address has at most 254 bytes"},
+		{"no email", "", password, `email: "" is not an email address`},
+		{"no address", "owner", password, `email: "owner" is not an email address`},
+		{"no domain", "owner@", password, `email: "owner@" is not an email address`},
+		{"a display name", "Me <owner@example.com>", password, `email: "Me <owner@example.com>" is not an email address`},
+		{"angle brackets", "<owner@example.com>", password, `email: "<owner@example.com>" is not an email address`},
+		{"a space before", " owner@example.com", password, `email: " owner@example.com" is not an email address`},
+		{"a line break after", "owner@example.com\n", password, `email: "owner@example.com\n" is not an email address`},
+		{"two addresses", "a@example.com,b@example.com", password, `email: "a@example.com,b@example.com" is not an email address`},
+		{"a comment", "owner@example.com (me)", password, `email: "owner@example.com (me)" is not an email address`},
+		{"a long one that is none", strings.Repeat("a", 100), password, `email: "` + strings.Repeat("a", 80) + `… (100 bytes)" is not an email address`},
+		{"255 bytes", label + "@" + strings.Repeat(label+".", 3) + "example.com", password, "email: an address has at most 254 bytes"},
 		{"no password", email, "", size},
 		{"11 bytes", email, strings.Repeat("a", 11), size},
 		{"cut within a character", email, strings.Repeat("é", 11)[:21], size},
@@ -127,10 +132,10 @@ func TestRegisterRefuses(t *testing.T) {
 		{"not UTF-8", email, "correct horse \xff", size},
 	} {
 		f := newEmpty(t)
-		user, token, _, err := f.Register(t.Context(), row.email, []byte(row.password))
+		s, err := f.Register(t.Context(), row.email, []byte(row.password), "")
 		refused(t, row.name, vault.CodeBadRequest, row.want, err)
-		if owned, err := f.Initialized(t.Context()); owned || err != nil || token != "" || user != (vault.User{}) {
-			t.Errorf("%s: owned %t, %v; user %v", row.name, owned, err, user)
+		if owned, err := f.Initialized(t.Context()); owned || err != nil || s.Token != "" || s.User.ID != "" {
+			t.Errorf("%s: owned %t, %v; signed in %v", row.name, owned, err, s)
 		}
 	}
 }
@@ -145,12 +150,12 @@ func TestRegisterTakesWhatIsJustWithinBounds(t *testing.T) {
 		{"12 bytes in 6 characters", email, strings.Repeat("é", 6)},
 	} {
 		f := newEmpty(t)
-		_, _, _, err := f.Register(t.Context(), row.email, []byte(row.password))
+		_, err := f.Register(t.Context(), row.email, []byte(row.password), "")
 		if err != nil {
 			t.Errorf("%s: %v", row.name, err)
 			continue
 		}
-		if _, _, _, err := f.Login(t.Context(), row.email, []byte(row.password)); err != nil {
+		if _, err := f.Login(t.Context(), row.email, []byte(row.password), ""); err != nil {
 			t.Errorf("%s: cannot sign in: %v", row.name, err)
 		}
 	}
@@ -178,17 +183,15 @@ func TestLogin(t *testing.T) {
 		{"an address that is written otherwise", "<owner@example.com>", password, wrongLogin},
 	} {
 		f.pass(time.Minute)
-		user, token, end, err := f.Login(t.Context(), row.email, []byte(row.password))
+		s, err := f.Login(t.Context(), row.email, []byte(row.password), "")
 		if row.want.code != "" {
 			refused(t, row.name, row.want.code, row.want.message, err)
-			if user != (vault.User{}) || token != "" || !end.IsZero() {
-				t.Errorf("%s: %v, %q and %v came back beside the refusal", row.name, user, token, end)
-			}
+			diff(t, row.name+": what came back beside the refusal", vault.SignIn{}, s)
 			continue
 		}
 		must(t, err)
-		if user.ID != "owner" || f.caller(t, token).User().ID != "owner" || end != f.now().Add(12*time.Hour) {
-			t.Errorf("%s: user %v until %v, token of %v", row.name, user.ID, end, f.caller(t, token).User())
+		if s.User.ID != "owner" || f.caller(t, s.Token).User().ID != "owner" || s.Login.EndsAt() != f.now().Add(12*time.Hour) {
+			t.Errorf("%s: user %v until %v, token of %v", row.name, s.User.ID, s.Login.EndsAt(), f.caller(t, s.Token).User())
 		}
 	}
 }
@@ -204,18 +207,18 @@ func TestWhoPaysForAHash(t *testing.T) {
 		pays bool
 		do   func() error
 	}{
-		{"login with a wrong password", true, func() error { _, _, _, err := f.Login(t.Context(), email, []byte("another one")); return err }},
+		{"login with a wrong password", true, func() error { _, err := f.Login(t.Context(), email, []byte("another one"), ""); return err }},
 		{"login with an unknown email", true, func() error {
-			_, _, _, err := f.Login(t.Context(), "nobody@example.com", []byte("another one"))
+			_, err := f.Login(t.Context(), "nobody@example.com", []byte("another one"), "")
 			return err
 		}},
-		{"login with what is no email", false, func() error { _, _, _, err := f.Login(t.Context(), "nobody", []byte("another one")); return err }},
-		{"login with too long a password", false, func() error { _, _, _, err := f.Login(t.Context(), email, make([]byte, 1025)); return err }},
+		{"login with what is no email", false, func() error { _, err := f.Login(t.Context(), "nobody", []byte("another one"), ""); return err }},
+		{"login with too long a password", false, func() error { _, err := f.Login(t.Context(), email, make([]byte, 1025), ""); return err }},
 		{"register where there is an owner", false, func() error {
-			_, _, _, err := f.Register(t.Context(), "another@example.com", []byte(password))
+			_, err := f.Register(t.Context(), "another@example.com", []byte(password), "")
 			return err
 		}},
-		{"register with too short a password", false, func() error { _, _, _, err := f.Register(t.Context(), email, []byte("short")); return err }},
+		{"register with too short a password", false, func() error { _, err := f.Register(t.Context(), email, []byte("short"), ""); return err }},
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -238,7 +241,7 @@ func TestTooManyPasswordsAtOnce(t *testing.T) {
 		var all sync.WaitGroup
 		errs := make([]error, 12)
 		for i := range errs {
-			all.Go(func() { _, _, _, errs[i] = f.Login(t.Context(), "nobody@example.com", []byte(password)) })
+			all.Go(func() { _, errs[i] = f.Login(t.Context(), "nobody@example.com", []byte(password), "") })
 		}
 		all.Wait()
 		busy := false
@@ -261,14 +264,13 @@ func TestTooManyPasswordsAtOnce(t *testing.T) {
 func TestLogoutEndsThatLoginOnly(t *testing.T) {
 	f := newFixture(t)
 	must(t, putPassword(t, f, "owner", password))
-	_, other, _, err := f.Login(t.Context(), email, []byte(password))
+	s, err := f.Login(t.Context(), email, []byte(password), "")
 	must(t, err)
-	for _, row := range []struct{ name, token string }{
-		{"the login", other}, {"again", other}, {"unknown", vault.NewToken(vault.PrefixLogin)}, {"nothing", ""},
-		{"a session's token", f.sessionToken}, {"an agent's token", f.agentToken},
-	} {
-		if err := f.Logout(t.Context(), row.token); err != nil {
-			t.Errorf("%s: Logout: %v", row.name, err)
+	other := s.Token
+	c := f.caller(t, other)
+	for _, again := range []string{"the login", "again"} {
+		if err := f.Logout(t.Context(), c); err != nil {
+			t.Errorf("%s: Logout: %v", again, err)
 		}
 	}
 	_, err = f.Authenticate(t.Context(), other)

@@ -24,6 +24,10 @@ type Options struct {
 	// nothing.
 	Published func(ctx context.Context, revision int64) error
 
+	// Recorded returns once the request log has all that was recorded when it was
+	// called, or when ctx ends. Nil waits for nothing.
+	Recorded func(ctx context.Context)
+
 	// ProxyURL returns the path entrance's base URL, which agents discover. Nil
 	// means "".
 	ProxyURL func() string
@@ -43,10 +47,14 @@ type Registry struct {
 	store       Store
 	key         seal.Key
 	published   func(context.Context, int64) error
+	recorded    func(context.Context)
 	proxyURL    func() string
 	development bool
 	clock       func() time.Time
 	log         *slog.Logger
+
+	leases leases
+	waits  waits
 }
 
 // New returns a Registry. The error names the option that is missing.
@@ -58,11 +66,14 @@ func New(o Options) (*Registry, error) {
 		return nil, errors.New("vault: Options.Key is required")
 	}
 	r := &Registry{
-		store: o.Store, key: o.Key, published: o.Published, proxyURL: o.ProxyURL,
+		store: o.Store, key: o.Key, published: o.Published, recorded: o.Recorded, proxyURL: o.ProxyURL,
 		development: o.Development, clock: o.Now, log: o.Log,
 	}
 	if r.published == nil {
 		r.published = func(context.Context, int64) error { return nil }
+	}
+	if r.recorded == nil {
+		r.recorded = func(context.Context) {}
 	}
 	if r.proxyURL == nil {
 		r.proxyURL = func() string { return "" }
@@ -131,4 +142,27 @@ func shorten(s string) string {
 		return fmt.Sprintf("%s… (%d bytes)", s[:80], len(s))
 	}
 	return s
+}
+
+// Events lists the record of changes, newest first, from below an ID: of one
+// vault, or, with vaultName "", of the whole instance.
+func (r *Registry) Events(ctx context.Context, c Caller, vaultName string, before int64, limit int) ([]Event, error) {
+	var list []Event
+	a := actSeeRecord
+	if vaultName == "" {
+		a = actSeeInstance
+	}
+	err := r.readAs(ctx, c, a, func(tx Tx) error {
+		var v Vault
+		if vaultName != "" {
+			var err error
+			if v, err = r.inVault(tx, c, a, vaultName); err != nil {
+				return err
+			}
+		}
+		var err error
+		list, err = tx.ListEvents(v.ID, before, limit)
+		return err
+	})
+	return list, err
 }

@@ -63,9 +63,8 @@ func TestTimesAreWholeMillisecondsInUTC(t *testing.T) {
 // A command that changes something answers once this node decides on it, and
 // what only reads does not wait.
 func TestCommandsWaitForTheirRevision(t *testing.T) {
-	for _, name := range commandNames() {
-		f := newFixture(t)
-		cmd, before := f.command(t, name), f.revision(t)
+	eachCommand(t, func(t *testing.T, f *fixture, cmd command) {
+		before := f.revision(t)
 		var waited []int64
 		f.published = func(_ context.Context, rev int64) error {
 			waited = append(waited, rev)
@@ -74,12 +73,15 @@ func TestCommandsWaitForTheirRevision(t *testing.T) {
 		_, err := cmd.run(t.Context(), f, f.whoMay(cmd))
 		must(t, err)
 		want, after := []int64(nil), before
-		if cmd.changes {
+		switch cmd.effect {
+		case stores:
+			want = []int64{before}
+		case changes:
 			want, after = []int64{before + 1}, before+1
 		}
-		diff(t, name+" waited for revisions", want, waited)
-		diff(t, name+": the revision after it", after, f.revision(t))
-	}
+		diff(t, "waited for revisions", want, waited)
+		diff(t, "the revision after it", after, f.revision(t))
+	})
 }
 
 // A change that turns out to be none waits for the revision that is current,
@@ -102,28 +104,29 @@ func TestAChangeThatIsNoneWaitsForTheCurrentRevision(t *testing.T) {
 func TestAnErrorOfPublishedIsReturned(t *testing.T) {
 	cause := errors.New("no view yet")
 	const message = "the change is stored, but this node does not decide on it yet: no view yet"
-	for _, name := range commandNames() {
-		f := newFixture(t)
-		cmd := f.command(t, name)
-		if !cmd.changes {
-			continue
+	eachCommand(t, func(t *testing.T, f *fixture, cmd command) {
+		if cmd.effect == reads {
+			return
 		}
 		before := f.revision(t)
 		f.published = func(context.Context, int64) error { return cause }
 		results, err := cmd.run(t.Context(), f, f.whoMay(cmd))
-		refused(t, name, vault.CodeUnavailable, message, err)
+		refused(t, cmd.name, vault.CodeUnavailable, message, err)
 		if !errors.Is(err, cause) {
-			t.Errorf("%s: %v does not wrap its cause", name, err)
+			t.Errorf("%v does not wrap its cause", err)
 		}
 		for _, r := range results {
 			if token, ok := r.(string); ok && token != "" {
-				t.Errorf("%s: a token came back beside %v", name, err)
+				t.Errorf("a token came back beside %v", err)
 			}
 		}
-		if after := f.revision(t); after != before+1 {
-			t.Errorf("%s: revision %d, want %d: the change is stored", name, after, before+1)
+		if cmd.effect == changes {
+			before++
 		}
-	}
+		if after := f.revision(t); after != before {
+			t.Errorf("revision %d, want %d: the change is stored", after, before)
+		}
+	})
 }
 
 // The change is stored; that its caller hangs up does not keep this node from
@@ -189,8 +192,9 @@ func TestTheStoreHoldsNothingInClear(t *testing.T) {
 	f := newFixture(t)
 	password := "correct horse battery"
 	must(t, putPassword(t, f, "owner", password))
-	_, login, _, err := f.Login(t.Context(), "owner@example.com", []byte(password))
+	signedIn, err := f.Login(t.Context(), "owner@example.com", []byte(password), "")
 	must(t, err)
+	login := signedIn.Token
 	rotated, err := f.RotateAgent(t.Context(), f.owner, "robot")
 	must(t, err)
 	_, err = f.Apply(t.Context(), f.owner, vault.Declaration{Vaults: []vault.VaultDeclaration{{Name: mainVault, Credentials: values("APPLIED", "sk_live_applied")}}})

@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 )
 
@@ -16,75 +15,145 @@ const (
 
 const maxLabel = 100 // characters
 
-// MintSession makes a session of one vault and returns its token, which is
-// shown this once. A ttl of 0 means DefaultSessionTTL.
-func (r *Registry) MintSession(ctx context.Context, c Caller, vaultName string, ttl time.Duration, label string) (token string, s Session, err error) {
-	if err := allow(c, mintSessions); err != nil {
-		return "", Session{}, err
+// A NewSession says what a session will be.
+type NewSession struct {
+	Vault string        // name
+	TTL   time.Duration // 0 means DefaultSessionTTL
+	Label string
+	Lease bool // the session ends unless its lease is renewed every LeaseTTL
+}
+
+// A Minted is a new session with its tokens, which are shown this once.
+type Minted struct {
+	Session
+	Token      string
+	LeaseToken string // "" without a lease
+}
+
+// MintSession makes a session of one vault.
+func (r *Registry) MintSession(ctx context.Context, c Caller, n NewSession) (Minted, error) {
+	if err := actMint.admits(c); err != nil {
+		return Minted{}, err
 	}
-	if ttl == 0 {
-		ttl = DefaultSessionTTL
-	}
-	switch {
-	case ttl < MinSessionTTL || ttl > MaxSessionTTL:
-		return "", Session{}, badRequest("a session lives from %d to %d seconds", int(MinSessionTTL.Seconds()), int(MaxSessionTTL.Seconds()))
-	case !isText(label, maxLabel):
-		return "", Session{}, badRequest("label: at most %d characters of UTF-8 without control characters", maxLabel)
+	if n.TTL == 0 {
+		n.TTL = DefaultSessionTTL
 	}
 	now := r.now()
-	token = NewToken(PrefixSession)
-	s = Session{ID: newID(), Digest: DigestToken(token), Label: label, CreatedBy: c.id(), CreatedAt: now, ExpiresAt: now.Add(ttl)}
-	err = r.write(ctx, func(tx Tx) error {
-		v, err := byName(tx, vaultName)
+	m := Minted{Token: NewToken(PrefixSession)}
+	m.Session = Session{ID: newID(), Digest: DigestToken(m.Token), Label: n.Label, CreatedBy: c.id(), CreatedAt: now, ExpiresAt: now.Add(n.TTL)}
+	if n.Lease {
+		m.LeaseToken = NewToken(PrefixLease)
+		m.LeaseDigest = DigestToken(m.LeaseToken)
+		r.leases.renew(m.ID, r.now()) // before the session is there, so that no sweep finds it without
+	}
+	err := r.write(ctx, func(tx Tx) error {
+		v, err := r.inVault(tx, c, actMint, n.Vault)
 		if err != nil {
 			return err
 		}
-		s.VaultID = v.ID
-		return tx.PutSession(s)
+		switch {
+		case n.TTL < MinSessionTTL || n.TTL > MaxSessionTTL:
+			return badRequest("ttl_seconds: a session lives from %d to %d seconds", int(MinSessionTTL.Seconds()), int(MaxSessionTTL.Seconds()))
+		case !isLine(n.Label, maxLabel):
+			return badRequest("label: at most %d characters on one line", maxLabel)
+		}
+		if err := r.roomForSession(tx, c, v); err != nil {
+			return err
+		}
+		m.VaultID = v.ID
+		return errors.Join(tx.PutSession(m.Session), r.note(tx, c, actMint, &v, "mint "+m.ID))
 	})
 	if err != nil {
-		return "", Session{}, err
+		r.leases.drop(m.ID)
+		return Minted{}, err
 	}
-	return token, s, nil
+	return m, nil
 }
 
-// Sessions lists a vault's sessions that have not ended, newest first.
-func (r *Registry) Sessions(ctx context.Context, c Caller, vaultName string) ([]Session, error) {
-	if err := allow(c, readVault); err != nil {
-		return nil, err
-	}
-	var live []Session
-	err := r.store.Read(ctx, func(tx Tx) error {
-		v, err := byName(tx, vaultName)
-		if err != nil {
-			return err
-		}
-		live, err = tx.ListSessions(v.ID)
-		return err
-	})
-	now := r.now()
-	return slices.DeleteFunc(live, func(s Session) bool { return !now.Before(s.ExpiresAt) }), err
-}
+// maxSessions is how many sessions of one vault a person may have alive.
+const maxSessions = 1_000
 
-// RevokeSession ends a session. What it has open is cut before this returns.
-func (r *Registry) RevokeSession(ctx context.Context, c Caller, id string) error {
-	if err := allow(c, mintSessions); err != nil {
-		return err
-	}
-	err := r.write(ctx, func(tx Tx) error { return tx.DeleteSession(id) })
-	if errors.Is(err, ErrNotFound) {
-		return refuse(CodeNotFound, "there is no session %q", shorten(id))
+func (r *Registry) roomForSession(tx Tx, c Caller, v Vault) error {
+	alive, err := tx.CountSessions(v.ID, c.id(), r.now())
+	if err == nil && alive >= maxSessions {
+		err = &Error{Code: CodeRateLimited, Message: "you have 1,000 sessions of this vault; revoke some, or give them less time", Wait: time.Minute}
 	}
 	return err
 }
 
+// A ListedSession is a session with the email of who minted it.
+type ListedSession struct {
+	Session
+	By string
+}
+
+// Sessions lists a vault's sessions that have not ended, newest first: of who
+// is no member, only those that they minted.
+func (r *Registry) Sessions(ctx context.Context, c Caller, vaultName string) ([]ListedSession, error) {
+	live := []ListedSession{}
+	err := r.readAs(ctx, c, actMint, func(tx Tx) error {
+		v, err := r.inVault(tx, c, actMint, vaultName)
+		if err != nil {
+			return err
+		}
+		all, err := tx.ListSessions(v.ID)
+		if err != nil {
+			return err
+		}
+		users, err := tx.ListUsers()
+		if err != nil {
+			return err
+		}
+		emails := make(map[string]string, len(users))
+		for _, u := range users {
+			emails[u.ID] = u.Email
+		}
+		everybodys := r.allow(c, actSeeSessions, &v) == nil
+		for _, s := range all {
+			if r.now().Before(s.ExpiresAt) && (everybodys || s.CreatedBy == c.id()) {
+				live = append(live, ListedSession{s, emails[s.CreatedBy]})
+			}
+		}
+		return nil
+	})
+	return live, err
+}
+
+// RevokeSession ends a session. What it has open is cut before this returns.
+func (r *Registry) RevokeSession(ctx context.Context, c Caller, id string) error {
+	return r.writeAsNow(ctx, c, actMint, func(tx Tx, c Caller) error {
+		s, err := tx.SessionByID(id)
+		if errors.Is(err, ErrNotFound) {
+			return noSession(id)
+		}
+		if err != nil {
+			return err
+		}
+		v, err := tx.VaultByID(s.VaultID)
+		if err != nil {
+			return err
+		}
+		if s.CreatedBy != c.id() && r.allow(c, actSeeSessions, &v) != nil {
+			return noSession(id)
+		}
+		return errors.Join(tx.DeleteSession(id), r.note(tx, c, actMint, &v, "revoke "+id))
+	})
+}
+
+func noSession(id string) error { return refuse(CodeNotFound, "there is no session %q", shorten(id)) }
+
 // RevokeOwnSession ends the session that the caller is, as `vault run` does
 // when its child has ended.
 func (r *Registry) RevokeOwnSession(ctx context.Context, c Caller) error {
+	if err := actOwnEnd.admits(c); err != nil {
+		return err
+	}
 	if c.session == nil {
 		return badRequest("this is not a session's token")
 	}
-	err := r.write(ctx, func(tx Tx) error { return tx.DeleteSession(c.session.ID) })
+	err := r.write(ctx, func(tx Tx) error {
+		return errors.Join(tx.DeleteSession(c.session.ID), r.noteIn(tx, c, actOwnEnd, c.session.VaultID, "end "+c.session.ID))
+	})
 	if errors.Is(err, ErrNotFound) {
 		return nil // ended by somebody else in between
 	}

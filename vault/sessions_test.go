@@ -27,11 +27,12 @@ func TestMintSession(t *testing.T) {
 		{"the most", 1<<63 - 1, "", 0},
 	} {
 		before := f.revision(t)
-		token, s, err := f.MintSession(t.Context(), f.owner, mainVault, row.ttl, row.label)
+		m, err := f.MintSession(t.Context(), f.owner, vault.NewSession{Vault: mainVault, TTL: row.ttl, Label: row.label})
+		token, s := m.Token, m.Session
 		if row.lives == 0 {
-			refused(t, row.name, vault.CodeBadRequest, "a session lives from 300 to 604800 seconds", err)
-			if token != "" || s != (vault.Session{}) || f.revision(t) != before {
-				t.Errorf("%s: %q and %v came back beside the refusal; revision %d, want %d", row.name, token, s, f.revision(t), before)
+			refused(t, row.name, vault.CodeBadRequest, "ttl_seconds: a session lives from 300 to 604800 seconds", err)
+			if m != (vault.Minted{}) || f.revision(t) != before {
+				t.Errorf("%s: %v came back beside the refusal; revision %d, want %d", row.name, m, f.revision(t), before)
 			}
 			continue
 		}
@@ -63,9 +64,13 @@ func TestLabelsOfSessions(t *testing.T) {
 		"an escape sequence":     "\x1b[31mred",
 		"a carriage return":      "a\rb",
 		"a C1 control character": "a\u009bb",
+		"a line break":           "a\nb",
+		"a tab":                  "a\tb",
+		"a line separator":       "a\u2028b",
+		"text from the right":    "a\u202eb",
 	} {
-		_, _, err := f.MintSession(t.Context(), f.owner, mainVault, time.Hour, label)
-		refused(t, name, vault.CodeBadRequest, "label: at most 100 characters of UTF-8 without control characters", err)
+		_, err := f.MintSession(t.Context(), f.owner, vault.NewSession{Vault: mainVault, Label: label})
+		refused(t, name, vault.CodeBadRequest, "label: at most 100 characters on one line", err)
 	}
 	diff(t, "the instance", before, f.snapshot(t))
 }
@@ -79,9 +84,9 @@ func TestSessionsAreThoseThatLive(t *testing.T) {
 	mint := func(of string, ttl time.Duration) vault.Session {
 		t.Helper()
 		f.pass(time.Second)
-		_, s, err := f.MintSession(ctx, f.owner, of, ttl, "")
+		m, err := f.MintSession(ctx, f.owner, vault.NewSession{Vault: of, TTL: ttl})
 		must(t, err)
-		return s
+		return m.Session
 	}
 	short, long, other := mint(mainVault, 5*time.Minute), mint(mainVault, 48*time.Hour), mint("other-vault", 48*time.Hour)
 	for _, step := range []struct {
@@ -106,16 +111,16 @@ func TestSessionsAreThoseThatLive(t *testing.T) {
 	f.pass(other.CreatedAt.Sub(f.now()))
 	list, err := f.Sessions(ctx, f.owner, "other-vault")
 	must(t, err)
-	diff(t, "the other vault's", []vault.Session{other}, list)
+	diff(t, "the other vault's", []vault.ListedSession{{Session: other, By: "owner@example.com"}}, list)
 }
 
 func TestRevokeSession(t *testing.T) {
 	f := newFixture(t)
 	ctx := t.Context()
-	token, s, err := f.MintSession(ctx, f.owner, mainVault, time.Hour, "")
-	must(t, err)
+	s := f.mint(t, mainVault)
+	token := s.Token
 	must(t, f.RevokeSession(ctx, f.owner, s.ID))
-	_, err = f.Authenticate(ctx, token)
+	_, err := f.Authenticate(ctx, token)
 	wantCode(t, "its token", vault.CodeUnauthorized, err)
 	f.caller(t, f.sessionToken) // the other one lives
 
@@ -140,12 +145,11 @@ func TestRevokeSession(t *testing.T) {
 func TestRevokeOwnSession(t *testing.T) {
 	f := newFixture(t)
 	ctx := t.Context()
-	token, _, err := f.MintSession(ctx, f.owner, mainVault, time.Hour, "")
-	must(t, err)
+	token := f.mint(t, mainVault).Token
 	own := f.caller(t, token)
 	for range 2 {
 		must(t, f.RevokeOwnSession(ctx, own))
-		_, err = f.Authenticate(ctx, token)
+		_, err := f.Authenticate(ctx, token)
 		wantCode(t, "its token", vault.CodeUnauthorized, err)
 	}
 	f.caller(t, f.sessionToken)

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 // ErrNotFound is what a Tx returns when there is no such row.
@@ -12,19 +13,34 @@ var ErrNotFound = errors.New("not found")
 type Store interface {
 	// Read runs f on one consistent state.
 	Read(ctx context.Context, f func(Tx) error) error
+	// Browse is Read for questions that may take long: a few at a time, and none
+	// for ever.
+	Browse(ctx context.Context, f func(Tx) error) error
 	// Write runs f in a transaction and commits, unless f returns an error. It
 	// returns the revision that the commit made current, or that was current
 	// if nothing changed that decisions depend on.
 	Write(ctx context.Context, f func(Tx) error) (revision int64, err error)
+	// Changes returns a channel that gets a signal after each commit, and a
+	// function that ends it.
+	Changes() (<-chan struct{}, func())
+	// Logged returns a channel that gets a signal after the request log has
+	// grown. The function ends it.
+	Logged() (<-chan struct{}, func())
 }
 
 // A Tx loads nouns and puts them back.
 type Tx interface {
 	Vaults
+	Versions
 	Users
 	Logins
 	Sessions
+	Leases
 	Agents
+	Invites
+	Proposals
+	Events
+	Requests
 }
 
 // Vaults are stored whole: a vault with its services and credentials.
@@ -33,20 +49,31 @@ type Vaults interface {
 	VaultByID(id string) (Vault, error)
 	ListVaults() ([]Vault, error) // by name
 	PutVault(Vault) error
-	DeleteVault(id string) error // with its sessions and grants
+	DeleteVault(id string) error // with all that belongs to it
 }
 
-// Users are people.
+// Versions are of credentials' values.
+type Versions interface {
+	// NextVersion gives a number that this key never had, deleted or not.
+	NextVersion(vaultID, key string) (int64, error)
+	ListVersions(vaultID, key string) ([]CredentialVersion, error) // retired ones, newest first
+	PutVersion(vaultID string, v CredentialVersion) error
+	DeleteVersions(vaultID, key string, keep int) error // all but the newest
+}
+
+// Users are people, each with the roles in vaults.
 type Users interface {
 	UserByEmail(email string) (User, error)
 	UserByID(id string) (User, error)
 	ListUsers() ([]User, error) // by email
 	PutUser(User) error
+	DeleteUser(id string) error // with logins
 }
 
 // Logins are people's sign-ins.
 type Logins interface {
 	LoginByDigest(digest [32]byte) (Login, error)
+	ListLogins(userID string) ([]Login, error) // newest first
 	PutLogin(Login) error
 	DeleteLogin(digest [32]byte) error
 }
@@ -60,6 +87,15 @@ type Sessions interface {
 	DeleteSession(id string) error
 }
 
+// Leases are of sessions that end when nobody renews them.
+type Leases interface {
+	SessionByLease(digest [32]byte) (Session, error)
+	ListLeased() ([]Session, error)
+	// CountSessions counts those of a vault that a user minted and that have not
+	// ended.
+	CountSessions(vaultID, createdBy string, now time.Time) (int, error)
+}
+
 // Agents are the instance's agents.
 type Agents interface {
 	AgentByDigest(digest [32]byte) (Agent, error)
@@ -67,4 +103,40 @@ type Agents interface {
 	ListAgents() ([]Agent, error) // by name
 	PutAgent(Agent) error
 	DeleteAgent(id string) error
+}
+
+// Invites are of agents and users.
+type Invites interface {
+	InviteByDigest(digest [32]byte) (Invite, error)
+	ListInvites(kind string) ([]Invite, error) // newest first
+	PutInvite(Invite) error
+}
+
+// Proposals are what agents ask for.
+type Proposals interface {
+	// NextProposal gives the vault's next number.
+	NextProposal(vaultID string) (int64, error)
+	ProposalByNumber(vaultID string, number int64) (Proposal, error)
+	ProposalByLink(digest [32]byte) (Proposal, error)
+	ListProposals(ProposalFilter) ([]Proposal, error) // newest first
+	PutProposal(Proposal) error
+}
+
+// A ProposalFilter says which proposals. Zero fields ask for all.
+type ProposalFilter struct {
+	VaultID string
+	Status  string
+	Now     time.Time // at which a pending one may have expired; required
+	Overdue bool      // only those that have expired, and are not stored so yet
+	Asker   string    // the id of who asked
+	Before  int64     // numbers below; for the next page of one vault
+	Limit   int
+}
+
+// Events are the record of changes.
+type Events interface {
+	PutEvent(Event) error // sets the ID
+	// ListEvents returns those below an ID, newest first; vaultID "" means of all
+	// vaults and of the instance, before 0 from the newest.
+	ListEvents(vaultID string, before int64, limit int) ([]Event, error)
 }

@@ -13,7 +13,13 @@ const (
 	PrefixSession = "av_sess_"
 	PrefixAgent   = "av_agt_"
 	PrefixLogin   = "av_login_"
+	PrefixLease   = "av_lease_" // renews a session's lease, and nothing else
+	PrefixInvite  = "av_inv_"   // makes one agent
+	PrefixJoin    = "av_join_"  // makes one user
+	PrefixApprove = "av_appr_"  // shows a proposal
 )
+
+var prefixes = [...]string{PrefixSession, PrefixAgent, PrefixLogin, PrefixLease, PrefixInvite, PrefixJoin, PrefixApprove}
 
 const (
 	tokenBytes = 32
@@ -28,6 +34,10 @@ const (
 func NewToken(prefix string) string {
 	var b [tokenBytes]byte
 	rand.Read(b[:]) // crypto/rand never fails
+	return spellToken(prefix, b)
+}
+
+func spellToken(prefix string, b [tokenBytes]byte) string {
 	head := prefix + encode62(new(big.Int).SetBytes(b[:]), bodyChars)
 	sum := checksum(head)
 	return head + string(sum[:])
@@ -57,7 +67,7 @@ func encode62(n *big.Int, width int) string {
 // CheckToken reports whether a string has the form of a token, and which
 // prefix. It says nothing of whether the token is anybody's.
 func CheckToken(token string) (prefix string, ok bool) {
-	for _, prefix := range [...]string{PrefixSession, PrefixAgent, PrefixLogin} {
+	for _, prefix := range prefixes {
 		body, found := strings.CutPrefix(token, prefix)
 		if !found {
 			continue

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
@@ -27,8 +28,11 @@ type config struct {
 	Hosts                  map[string]broker.HostAddress
 	Allow                  []netip.Prefix
 	Limits                 broker.Limits
+	AgentRate              int // requests per second of one agent's token to the server itself
+	AgentConcurrent        int
 	LogLevel               slog.Level
 	LogFormat              string // "text" or "json"
+	Retention              time.Duration
 }
 
 // A key is one configuration key: its default decides its type.
@@ -53,8 +57,11 @@ var keys = []key{
 	{"limits.session_burst", 1000, "", "requests at once after a pause"},
 	{"limits.session_concurrent", 256, "", "exchanges of one session open at once; 0: no limit"},
 	{"limits.session_tunnels", 1000, "", "tunnels of one session open at once; 0: no limit"},
+	{"limits.agent_api_rate", 20, "", "requests per second of one agent's token to the server itself; 0: no limit"},
+	{"limits.agent_api_concurrent", 16, "", "requests of one agent's token to the server itself open at once; 0: no limit"},
 	{"log.level", "info", "log-level", "debug, info, warn or error"},
 	{"log.format", "text", "log-format", "text or json"},
+	{"log.retention", "720h", "", "how long the request log keeps a request; 0: for good"},
 }
 
 // delimiter parts keys inside viper. The usual "." stands in the names of
@@ -122,8 +129,11 @@ func checkConfig(r reader) (*config, error) {
 		{"limits.session_burst", func(n string) (err error) { c.Limits.SessionBurst, err = r.count(n); return err }},
 		{"limits.session_concurrent", func(n string) (err error) { c.Limits.SessionConcurrent, err = r.count(n); return err }},
 		{"limits.session_tunnels", func(n string) (err error) { c.Limits.SessionTunnels, err = r.count(n); return err }},
+		{"limits.agent_api_rate", func(n string) (err error) { c.AgentRate, err = r.count(n); return err }},
+		{"limits.agent_api_concurrent", func(n string) (err error) { c.AgentConcurrent, err = r.count(n); return err }},
 		{"log.level", func(n string) (err error) { c.LogLevel, err = r.level(n); return err }},
 		{"log.format", func(n string) (err error) { c.LogFormat, err = r.oneOf(n, "text", "json"); return err }},
+		{"log.retention", func(n string) (err error) { c.Retention, err = r.retention(n); return err }},
 	}
 	for _, s := range steps {
 		if err := s.set(s.key); err != nil {

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/viper"
 
@@ -85,6 +86,16 @@ func (r reader) level(name string) (slog.Level, error) {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 	s, err := r.oneOf(name, "debug", "info", "warn", "error")
 	return levels[s], err
+}
+
+// retention is a duration of at least an hour, or 0.
+func (r reader) retention(name string) (time.Duration, error) {
+	spelled := fmt.Sprint(r.v.Get(inner(name))) // 0 may be written as a number
+	d, err := time.ParseDuration(spelled)
+	if err != nil || d != 0 && d < time.Hour {
+		return 0, fmt.Errorf("it must be a duration of at least 1h, as in 720h, or 0 to keep all, not %q", spelled)
+	}
+	return d, nil
 }
 
 func (r reader) listener(name string) (string, error) {

@@ -45,15 +45,18 @@ type instance struct {
 	apiAddr  net.Addr
 	mitmAddr net.Addr
 
-	stop    context.CancelFunc // of the View's loop
-	running sync.WaitGroup
-	failed  chan error // a listener that ended by itself
+	stop     context.CancelFunc // of the View's loop
+	stopping chan struct{}      // closed when the API stops: nobody is to wait any more
+	running  sync.WaitGroup
+	endLog   context.CancelFunc // of the request log's filler
+	logging  sync.WaitGroup     // for the filler
+	failed   chan error         // a listener that ended by itself
 }
 
 // startInstance is the one wiring function: it knows every part, and which
 // needs which. On an error nothing is left running.
 func startInstance(ctx context.Context, cfg *config, master masterSource, stderr io.Writer) (i *instance, err error) {
-	i = &instance{cfg: cfg, log: newLogger(cfg, stderr), operator: newOperator(cfg, stderr), failed: make(chan error, 2)}
+	i = &instance{cfg: cfg, log: newLogger(cfg, stderr), operator: newOperator(cfg, stderr), failed: make(chan error, 2), stopping: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, i.shutdown())
@@ -98,7 +101,7 @@ func startInstance(ctx context.Context, cfg *config, master masterSource, stderr
 
 // build makes the parts that answer requests.
 func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Authority, metrics *prometheus.Registry) (err error) {
-	if i.audit, err = broker.OpenAudit(filepath.Join(i.cfg.DataDir, "audit.log"), key.ForAudit()); err != nil {
+	if i.audit, err = broker.OpenAudit(i.auditPath(), key.ForAudit()); err != nil {
 		return err
 	}
 	if i.broker, err = broker.New(broker.Options{
@@ -108,8 +111,14 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 	}); err != nil {
 		return err
 	}
+	filler, err := broker.NewFiller(broker.FillerOptions{
+		Path: i.auditPath(), Appended: i.audit.Appended(), Into: i.db, Retention: i.cfg.Retention, Log: i.log,
+	})
+	if err != nil {
+		return err
+	}
 	if i.registry, err = vault.New(vault.Options{
-		Store: i.db, Key: key, Published: i.broker.Await, ProxyURL: i.pathProxyURL,
+		Store: i.db, Key: key, Published: i.broker.Await, Recorded: filler.CatchUp, ProxyURL: i.pathProxyURL,
 		Development: i.cfg.Development, Log: i.log,
 	}); err != nil {
 		return err
@@ -120,12 +129,14 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 	control, err := api.New(api.Options{
 		Registry: i.registry, CAPEM: authority.PEM, Ready: i.broker.Ready,
 		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
-		BaseURL: i.baseURL, PathProxyURL: i.pathProxyURL, ProxyURL: i.mitmURL, Log: i.log,
+		BaseURL: i.baseURL, PathProxyURL: i.pathProxyURL, ProxyURL: i.mitmURL, Stopping: i.stopping, Log: i.log,
+		AgentRate: i.cfg.AgentRate, AgentConcurrent: i.cfg.AgentConcurrent,
 	})
 	if err != nil {
 		return err
 	}
 	i.api = newAPIServer(control, pathproxy.New(pathproxy.Options{Broker: i.broker}))
+	i.api.RegisterOnShutdown(sync.OnceFunc(func() { close(i.stopping) }))
 
 	if err := i.broker.Refresh(ctx); err != nil {
 		return err
@@ -137,8 +148,14 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 		defer unsubscribe()
 		_ = i.broker.Run(loop, changes) // ends with the context
 	})
+	i.running.Go(func() { i.registry.Run(loop) })
+	logging, endLog := context.WithCancel(context.Background())
+	i.endLog = endLog
+	i.logging.Go(func() { filler.Run(logging) })
 	return nil
 }
+
+func (i *instance) auditPath() string { return filepath.Join(i.cfg.DataDir, "audit.log") }
 
 // newAPIServer serves the path entrance before any mux, which would clean its
 // paths, and the API for the rest.
@@ -205,6 +222,10 @@ func (i *instance) shutdown() error {
 	if i.broker != nil {
 		i.broker.Close()
 	}
+	if i.endLog != nil { // after the last outcome
+		i.endLog()
+	}
+	i.logging.Wait()
 	if i.audit != nil {
 		errs = append(errs, i.audit.Close())
 	}

@@ -1,0 +1,144 @@
+package api
+
+import (
+	"time"
+
+	"agentvault/policy"
+	"agentvault/vault"
+)
+
+// RequestInfo is a request as the request log shows it.
+type RequestInfo struct {
+	ID             string    `json:"id"`
+	Time           time.Time `json:"time" doc:"When it began."`
+	Entrance       string    `json:"entrance"`
+	Session        string    `json:"session" doc:"The id of the session or agent."`
+	Agent          string    `json:"agent" doc:"The agent's name or the session's label; empty when it is not known."`
+	AgentKind      string    `json:"agent_kind" enum:"agent,session," doc:"Empty when it is not known."`
+	Vault          string    `json:"vault"`
+	Service        string    `json:"service"`
+	Target         string    `json:"target" doc:"As in https://api.example.com:443."`
+	Host           string    `json:"host"`
+	Method         string    `json:"method"`
+	Path           string    `json:"path"`
+	Credentials    []string  `json:"credentials"`
+	Status         *int      `json:"status" doc:"Null: unknown, its end was not recorded (yet)."`
+	Fault          string    `json:"fault"`
+	BytesIn        int64     `json:"bytes_in"`
+	BytesOut       int64     `json:"bytes_out"`
+	DurationMicros int64     `json:"duration_micros"`
+	Scrubbed       int       `json:"scrubbed"`
+}
+
+// RequestList is the body of GET /v1/logs.
+type RequestList struct {
+	Requests     []RequestInfo `json:"requests"`
+	NextCursor   string        `json:"next_cursor,omitempty" doc:"For cursor=, to go on with what is older."`
+	FollowCursor string        `json:"follow_cursor" doc:"For after=, to go on with what is to come."`
+}
+
+// RequestFilter is the query of GET /v1/logs, and of GET /v1/hosts, which looks
+// at Vault, Agent, Host, Since and Limit.
+type RequestFilter struct {
+	Vault, Agent, Host, Status string
+	Since                      time.Time
+	Limit                      int    // 0: the server's default
+	Cursor                     string // a NextCursor
+}
+
+// RefusedHostInfo is a host that no service names, and that agents asked for.
+type RefusedHostInfo struct {
+	Vault   string    `json:"vault"`
+	Host    string    `json:"host" doc:"Host, or host:port where the port is not the scheme's own."`
+	Target  string    `json:"target"`
+	Count   int64     `json:"count"`
+	LastAt  time.Time `json:"last_at"`
+	Agents  []string  `json:"agents"`
+	Methods []string  `json:"methods"`
+	Covered bool      `json:"covered" doc:"A service names it by now."`
+	Catalog string    `json:"catalog,omitempty" doc:"The catalog's entry that knows the host."`
+	Add     string    `json:"add" doc:"A command that adds it."`
+}
+
+// RefusedHostList is the body of GET /v1/hosts.
+type RefusedHostList struct {
+	Hosts []RefusedHostInfo `json:"hosts"`
+}
+
+// PolicyVerdict is the body of GET /v1/policy/check.
+type PolicyVerdict struct {
+	Vault          string              `json:"vault"`
+	Method         string              `json:"method"`
+	Target         string              `json:"target"`
+	Path           string              `json:"path"`
+	Allowed        bool                `json:"allowed"`
+	Reason         string              `json:"reason"`
+	Service        string              `json:"service"`
+	AuthType       string              `json:"auth_type"`
+	RuleIndex      *int                `json:"rule_index" doc:"Null: no rule decided."`
+	Rule           *policy.Rule        `json:"rule"`
+	Credentials    []VerdictCredential `json:"credentials"`
+	AllowedMethods []string            `json:"allowed_methods"`
+	Tunnel         bool                `json:"tunnel" doc:"The proxy entrance lets it through unseen."`
+	Fault          string              `json:"fault" doc:"What the agent would get; empty when it goes out."`
+	Explanation    string              `json:"explanation"`
+}
+
+// VerdictCredential is a key that a service injects.
+type VerdictCredential struct {
+	Key     string `json:"key"`
+	Present bool   `json:"present" doc:"It has a value."`
+}
+
+// ReplayRequest is the body of POST /v1/policy/replay.
+type ReplayRequest struct {
+	Vault    string          `json:"vault"`
+	Since    *time.Time      `json:"since,omitempty" doc:"All that is recorded when left out."`
+	Services []vault.Service `json:"services"`
+}
+
+// ReplayResponse lists the decisions that would differ.
+type ReplayResponse struct {
+	Vault     string     `json:"vault"`
+	Requests  int64      `json:"requests"`
+	Distinct  int        `json:"distinct"`
+	Skipped   int64      `json:"skipped"`
+	Truncated bool       `json:"truncated"`
+	Flips     []FlipInfo `json:"flips"`
+}
+
+// FlipInfo is a request that would be decided otherwise.
+type FlipInfo struct {
+	Method string      `json:"method"`
+	Target string      `json:"target"`
+	Path   string      `json:"path"`
+	Count  int64       `json:"count"`
+	LastAt time.Time   `json:"last_at"`
+	Agents []string    `json:"agents"`
+	Before DecidedInfo `json:"before"`
+	After  DecidedInfo `json:"after"`
+}
+
+// DecidedInfo is what services say of a request.
+type DecidedInfo struct {
+	Decision string `json:"decision" enum:"allow,deny"`
+	Reason   string `json:"reason"`
+	Service  string `json:"service"`
+}
+
+// EventInfo is one change of the record of changes.
+type EventInfo struct {
+	ID        int64     `json:"id"`
+	Time      time.Time `json:"time"`
+	ActorKind string    `json:"actor_kind" enum:"user,session,agent,server"`
+	ActorName string    `json:"actor_name"`
+	Action    string    `json:"action" doc:"As in docs/permissions.md."`
+	Vault     string    `json:"vault" doc:"Empty when it was about none."`
+	Object    string    `json:"object" doc:"Keys and names, never values."`
+}
+
+// EventList is the body of GET /v1/events, newest first.
+type EventList struct {
+	Events []EventInfo `json:"events"`
+	NextPage
+}

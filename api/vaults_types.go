@@ -1,0 +1,125 @@
+package api
+
+import (
+	"time"
+
+	"agentvault/vault"
+)
+
+// VaultChange is the body of PATCH /v1/vaults/{name}: one of its fields.
+type VaultChange struct {
+	Name           *string `json:"name,omitempty" doc:"The vault's next name."`
+	UnmatchedHosts *string `json:"unmatched_hosts,omitempty" enum:"deny,tunnel" doc:"What becomes of hosts that no service names. Tunnel lets them through the proxy entrance, without credentials."`
+}
+
+// EnableRequest is the body of PATCH on a service.
+type EnableRequest struct {
+	Enabled bool `json:"enabled"`
+}
+
+// VersionInfo is a value that was replaced.
+type VersionInfo struct {
+	Version   int64     `json:"version"`
+	CreatedAt time.Time `json:"created_at"`
+	RetiredAt time.Time `json:"retired_at"`
+}
+
+// VersionList lists a credential's earlier values, newest first.
+type VersionList struct {
+	Versions []VersionInfo `json:"versions"`
+}
+
+// RollBackRequest is the body of POST /v1/credentials/{key}/rollback.
+type RollBackRequest struct {
+	Vault   string `json:"vault"`
+	Version int64  `json:"version,omitempty" doc:"Of the value to go back to; the one before when left out or 0."`
+}
+
+// CatalogSummary is an entry of the catalog in a list.
+type CatalogSummary struct {
+	Name     string   `json:"name"`
+	Title    string   `json:"title"`
+	Category string   `json:"category"`
+	Hosts    []string `json:"hosts"`
+	Tenant   string   `json:"tenant" doc:"What of the host is each customer's own; empty for nothing."`
+}
+
+// CatalogList is the body of GET /v1/catalog.
+type CatalogList struct {
+	Entries []CatalogSummary `json:"entries"`
+}
+
+// CatalogRequest is the body of POST /v1/vaults/{name}/catalog.
+type CatalogRequest struct {
+	Entry       string            `json:"entry"`
+	Tenant      string            `json:"tenant,omitempty" doc:"One DNS label, for entries that ask for it."`
+	Credentials map[string]string `json:"credentials,omitempty" doc:"Values by key, for keys of the entry."`
+}
+
+// VaultInfo is a vault as the API shows one: no values.
+type VaultInfo struct {
+	Name           string          `json:"name"`
+	UnmatchedHosts string          `json:"unmatched_hosts" enum:"deny,tunnel"`
+	Services       []vault.Service `json:"services"`
+	Credentials    []string        `json:"credentials"`
+	CreatedAt      time.Time       `json:"created_at"`
+}
+
+// VaultList is the body of GET /v1/vaults.
+type VaultList struct {
+	Vaults []VaultInfo `json:"vaults"`
+}
+
+// NameRequest is the body of POST /v1/vaults and PATCH /v1/agents/{name}.
+type NameRequest struct {
+	Name string `json:"name"`
+}
+
+// ServiceList is the body of a vault's services, in both directions.
+type ServiceList struct {
+	Services []vault.Service `json:"services"`
+}
+
+// CredentialInfo is a credential as the API shows one: never its value.
+type CredentialInfo struct {
+	Key        string     `json:"key"`
+	Version    int64      `json:"version"`
+	CreatedAt  time.Time  `json:"created_at"`
+	UpdatedAt  time.Time  `json:"updated_at"`
+	LastUsedAt *time.Time `json:"last_used_at" doc:"Null: never, as far as the request log knows."`
+}
+
+// CredentialList is the body of GET /v1/credentials.
+type CredentialList struct {
+	Credentials []CredentialInfo `json:"credentials"`
+}
+
+// SetCredentialsRequest is the body of POST /v1/credentials.
+type SetCredentialsRequest struct {
+	Vault       string            `json:"vault"`
+	Credentials map[string]string `json:"credentials" doc:"Values by key."`
+}
+
+// SetCredentialsResponse lists the keys that were set.
+type SetCredentialsResponse struct {
+	Set []string `json:"set"`
+}
+
+// ApplyRequest is the body of POST /v1/apply.
+type ApplyRequest struct {
+	Vaults []ApplyVault `json:"vaults"`
+	DryRun bool         `json:"dry_run,omitempty" doc:"Say what would change, and change nothing."`
+}
+
+// ApplyVault declares one vault, with its credentials' values.
+type ApplyVault struct {
+	Name           string            `json:"name"`
+	UnmatchedHosts string            `json:"unmatched_hosts,omitempty" enum:"deny,tunnel" doc:"Leave it out to leave it as it is."`
+	Services       []vault.Service   `json:"services" required:"false" doc:"They replace all that there are. Leave it out to leave them."`
+	Credentials    map[string]string `json:"credentials,omitempty" doc:"Values by key. Others stay."`
+}
+
+// ApplyResponse lists what changed.
+type ApplyResponse struct {
+	Changes []vault.Change `json:"changes"`
+}

@@ -1,0 +1,320 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"agentvault/vault"
+)
+
+// A RequestLog is where a [Filler] puts what it reads.
+type RequestLog interface {
+	// LogTail returns how far the audit log has been taken in that has this
+	// identity.
+	LogTail(ctx context.Context, file string) (vault.LogTail, error)
+	// AppendRequests takes a stretch in, whole or not at all.
+	AppendRequests(ctx context.Context, b vault.RequestBatch) error
+	// ForgetRequests deletes some of what began before a time, and returns how
+	// many.
+	ForgetRequests(ctx context.Context, before time.Time, limit int) (int64, error)
+}
+
+// FillerOptions say how a Filler works.
+type FillerOptions struct {
+	// Path of the audit log. Required.
+	Path string
+
+	// Appended signals that the audit log has grown. Nil: it is looked at at
+	// every pace.
+	Appended <-chan struct{}
+
+	// Into is required.
+	Into RequestLog
+
+	// Retention is how long requests stay. Zero keeps them.
+	Retention time.Duration
+
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+
+	// Log receives operational messages. Nil discards them.
+	Log *slog.Logger
+}
+
+// Bounds of a Filler's work.
+const (
+	fillPace    = 200 * time.Millisecond // least time between two looks at the log
+	fillBatch   = 500                    // records of one transaction
+	forgetBatch = 500                    // rows of one transaction
+	forgetEvery = time.Hour
+	fillLast    = 5 * time.Second // for what is left at the end
+)
+
+// A Filler copies the audit log of this node into the request log, behind the
+// exchanges. What it has copied and how far it has come are stored together, so
+// that a killed one goes on where it was, and copying twice changes nothing.
+type Filler struct {
+	o    FillerOptions
+	file *os.File
+	tail vault.LogTail
+	in   *AuditReader
+	sick bool // the last attempt failed; said once
+
+	asked chan chan struct{} // for what there is now; answered by closing
+}
+
+// NewFiller returns a Filler. It opens nothing yet. The error names the option
+// that is missing.
+func NewFiller(o FillerOptions) (*Filler, error) {
+	switch {
+	case o.Path == "":
+		return nil, errors.New("broker: FillerOptions.Path is required")
+	case o.Into == nil:
+		return nil, errors.New("broker: FillerOptions.Into is required")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Filler{o: o, asked: make(chan chan struct{})}, nil
+}
+
+// Run fills until ctx ends, and then takes in what there still is.
+func (f *Filler) Run(ctx context.Context) {
+	defer f.close()
+	var forgotten time.Time
+	var asked chan struct{}
+	for ctx.Err() == nil {
+		f.attempt(ctx)
+		if asked != nil {
+			close(asked)
+		}
+		if now := f.o.Now(); f.o.Retention > 0 && now.Sub(forgotten) >= forgetEvery {
+			forgotten = now
+			f.forget(ctx)
+		}
+		asked = f.wait(ctx)
+	}
+	if asked != nil {
+		close(asked)
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), fillLast)
+	defer cancel()
+	f.attempt(last)
+}
+
+// CatchUp returns when Run has taken in all that the audit log had when it was
+// called, or when ctx ends.
+func (f *Filler) CatchUp(ctx context.Context) {
+	done := make(chan struct{})
+	select {
+	case f.asked <- done:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// wait returns after a pause, when there is something to read, or to forget; or
+// at once, when somebody asks for what there is now.
+func (f *Filler) wait(ctx context.Context) (asked chan struct{}) {
+	pause := time.NewTimer(fillPace)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case asked = <-f.asked:
+		return asked
+	case <-ctx.Done():
+		return nil
+	}
+	if f.o.Appended == nil || f.sick {
+		return nil
+	}
+	pause.Reset(forgetEvery)
+	select {
+	case <-pause.C:
+	case <-f.o.Appended:
+	case asked = <-f.asked:
+	case <-ctx.Done():
+	}
+	return asked
+}
+
+func (f *Filler) attempt(ctx context.Context) {
+	err := f.Fill(ctx)
+	switch {
+	case err == nil:
+		f.sick = false
+	case ctx.Err() == nil && !f.sick:
+		f.sick = true
+		f.o.Log.Error("the request log is not filled for now; the audit log goes on", "err", err)
+	}
+}
+
+// Fill takes in all that there is.
+func (f *Filler) Fill(ctx context.Context) error {
+	if ready, err := f.open(ctx); err != nil || !ready {
+		return err
+	}
+	for {
+		b, n, err := f.read()
+		if err != nil {
+			return errors.Join(err, f.close())
+		}
+		if n == 0 {
+			return nil
+		}
+		if err := f.o.Into.AppendRequests(ctx, b); err != nil {
+			return errors.Join(err, f.close()) // and begin again behind what is stored
+		}
+		f.tail = b.Tail
+	}
+}
+
+// open finds the place to go on at. It reports false while there is no record
+// yet.
+func (f *Filler) open(ctx context.Context) (bool, error) {
+	if f.in != nil {
+		return true, nil
+	}
+	file, err := os.OpenFile(f.o.Path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return false, err
+	}
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false, errors.Join(err, file.Close())
+	}
+	id, err := auditIdentity(file)
+	if err != nil || id == "" {
+		return false, errors.Join(err, file.Close())
+	}
+	tail, err := f.o.Into.LogTail(ctx, id)
+	if err != nil {
+		return false, errors.Join(err, file.Close())
+	}
+	if !follows(file, info.Size(), tail) {
+		tail = vault.LogTail{File: id}
+	}
+	f.file, f.tail, f.in = file, tail, NewAuditReader(file, tail.Offset)
+	return true, nil
+}
+
+// follows reports whether the file goes on behind the tail with the record that
+// comes next.
+func follows(file io.ReaderAt, size int64, tail vault.LogTail) bool {
+	if tail.Offset > size {
+		return false
+	}
+	next, err := NewAuditReader(file, tail.Offset).Next()
+	return errors.Is(err, io.EOF) || err == nil && next.Seq == tail.Seq+1
+}
+
+func (f *Filler) close() error {
+	if f.file == nil {
+		return nil
+	}
+	err := f.file.Close()
+	f.file, f.in = nil, nil
+	return err
+}
+
+// read makes a batch of the next records, and returns how many lines it is of.
+func (f *Filler) read() (vault.RequestBatch, int, error) {
+	b := vault.RequestBatch{Uses: make(map[vault.CredentialUse]time.Time), Tail: f.tail}
+	at := make(map[string]int, fillBatch) // by request id: index into b.Requests
+	var oldest time.Time
+	if f.o.Retention > 0 {
+		oldest = f.o.Now().Add(-f.o.Retention)
+	}
+	n := 0
+	for ; n < fillBatch; n++ {
+		rec, err := f.in.Next()
+		var bad *BadRecordError
+		switch {
+		case errors.Is(err, io.EOF):
+			return b, n, nil
+		case errors.As(err, &bad):
+			f.o.Log.Error("a line of the audit log is left out of the request log", "err", err)
+		case err != nil:
+			return b, n, err
+		default:
+			b.Tail.Seq = rec.Seq
+			f.add(&b, at, rec, oldest)
+		}
+		b.Tail.Offset = f.in.Offset()
+	}
+	return b, n, nil
+}
+
+// add puts a record into a batch, where an outcome takes the place of its
+// intent.
+func (f *Filler) add(b *vault.RequestBatch, at map[string]int, rec Record, oldest time.Time) {
+	if rec.Kind == "intent" {
+		for _, key := range rec.Credentials {
+			use := vault.CredentialUse{VaultID: rec.VaultID, Key: key}
+			if rec.Time.After(b.Uses[use]) {
+				b.Uses[use] = rec.Time
+			}
+		}
+	}
+	r := rec.request()
+	if rec.Request == "" || r.Time.Before(oldest) {
+		return
+	}
+	i, ok := at[r.ID]
+	if !ok {
+		at[r.ID] = len(b.Requests)
+		b.Requests = append(b.Requests, r)
+	} else if r.Status != nil && b.Requests[i].Status == nil {
+		r.Time = b.Requests[i].Time
+		b.Requests[i] = r
+	}
+}
+
+// request is the record as a row of the request log.
+func (r *Record) request() vault.Request {
+	began := r.Time
+	var status *int
+	if r.Kind == "outcome" {
+		began = began.Add(-time.Duration(r.Micros) * time.Microsecond)
+		status = &r.Status
+	}
+	_, host, _ := strings.Cut(r.Target, "://")
+	if i := strings.LastIndexByte(host, ':'); i >= 0 {
+		host = host[:i]
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	return vault.Request{
+		ID: r.Request, Time: began.UTC().Truncate(time.Millisecond), Entrance: r.Entrance, SessionID: r.Session, Agent: r.Agent, AgentKind: r.AgentKind,
+		VaultID: r.VaultID, Vault: r.Vault, Service: r.Service, Target: r.Target, Host: host, Method: r.Method, Path: r.Path,
+		Credentials: r.Credentials, Status: status, Fault: r.Fault, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
+		Micros: r.Micros, Scrubbed: r.Scrubbed, Seq: r.Seq,
+	}
+}
+
+// forget deletes what is too old, a few rows at a time, so that other writers
+// get their turn.
+func (f *Filler) forget(ctx context.Context) {
+	before := f.o.Now().Add(-f.o.Retention)
+	for {
+		n, err := f.o.Into.ForgetRequests(ctx, before, forgetBatch)
+		if err != nil && ctx.Err() == nil {
+			f.o.Log.Error("old requests could not be deleted", "err", err)
+		}
+		if err != nil || n < forgetBatch {
+			return
+		}
+	}
+}

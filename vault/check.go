@@ -1,0 +1,180 @@
+package vault
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"agentvault/policy"
+	"agentvault/policy/inject"
+)
+
+// A Verdict is what would happen to a request, and why.
+type Verdict struct {
+	Vault, Method string
+	Target        string // scheme://host:port
+	Path          string
+
+	Allowed        bool   // policy lets it out
+	Reason         string // policy.Reason's name, or "malformed"
+	Service        string // that covers it; "" when none does
+	Rule           int    // index of the service's rule that decided; -1 when none did
+	RuleText       *policy.Rule
+	AuthType       string              // of the service
+	Credentials    []VerdictCredential // that the service injects
+	AllowedMethods []string            // with method_not_allowed
+	Tunnel         bool                // no service names the host, and the proxy entrance lets it through unseen
+	Fault          string              // code that the agent would get; "" when the request goes out
+	Explanation    string              // all of it in a sentence
+}
+
+// A VerdictCredential is a key that a service injects.
+type VerdictCredential struct {
+	Key     string
+	Present bool // it has a value
+}
+
+// ReasonMalformed is a Verdict's Reason where policy is not even asked.
+const ReasonMalformed = "malformed"
+
+// CheckPolicy says what would happen if an agent of the vault sent a request. A
+// missing scheme in the URL is https. Limits, the network guard and the
+// upstream are not asked.
+func (r *Registry) CheckPolicy(ctx context.Context, c Caller, vaultName, method, rawURL string) (Verdict, error) {
+	if err := r.allow(c, actReadVault, nil); err != nil {
+		return Verdict{}, err
+	}
+	target, path, query, err := policy.ParseURL(rawURL)
+	if err != nil {
+		return Verdict{}, badRequest("url: %v", err)
+	}
+	if method == "" {
+		return Verdict{}, badRequest("method: it is missing, as in GET")
+	}
+	var v Vault
+	err = r.store.Read(ctx, func(tx Tx) (err error) {
+		v, err = r.inVault(tx, c, actReadVault, vaultName)
+		return err
+	})
+	if err != nil {
+		return Verdict{}, err
+	}
+	set, err := compileServices(v.Services)
+	if err != nil {
+		return Verdict{}, &Error{Code: CodeUnavailable, Message: "the vault refuses everything until its services are mended", Err: err}
+	}
+	out := Verdict{Vault: v.Name, Method: method, Target: target.Scheme + "://" + target.Address(), Path: path, Rule: -1}
+	if problem := policy.Malformed(method, path, query); problem != "" {
+		out.Reason, out.Fault, out.Explanation = ReasonMalformed, "bad_request", "refused, whatever the services: "+problem
+		return out, nil
+	}
+	out.decide(v, set, policy.Query{Scheme: target.Scheme, Host: target.Host, Port: target.Port, Method: method, Path: path}, target)
+	return out, nil
+}
+
+func compileServices(services []Service) (*policy.Set, error) {
+	rules := make([]policy.Service, len(services))
+	for i, s := range services {
+		rules[i] = s.Policy()
+	}
+	return policy.Compile(rules)
+}
+
+func (o *Verdict) decide(v Vault, set *policy.Set, q policy.Query, t policy.Target) {
+	d := set.Decide(q)
+	o.Allowed, o.Reason, o.Rule = d.Verdict == policy.Allow, d.Reason.String(), d.Rule
+	if d.Service < 0 {
+		o.Tunnel = d.Reason == policy.NoService && v.UnmatchedHosts == UnmatchedTunnel &&
+			q.Scheme == "https" && !t.IsIP() && !set.Covers(q.Scheme, q.Host, q.Port)
+	} else {
+		s := v.Services[d.Service]
+		o.Service, o.AuthType = s.Name, s.Auth.Type()
+		if d.Rule >= 0 {
+			o.RuleText = &s.Rules[d.Rule]
+		}
+		if in, err := inject.Parse(s.Auth); err == nil {
+			for _, key := range in.Keys() {
+				_, present := v.Credentials[key]
+				o.Credentials = append(o.Credentials, VerdictCredential{key, present})
+			}
+		}
+	}
+	if d.Reason == policy.MethodNotAllowed {
+		o.AllowedMethods = set.AllowedMethods(q)
+	}
+	o.Fault = o.fault(d.Reason)
+	o.Explanation = o.explain(d.Reason)
+}
+
+// fault is the code that the data plane answers with.
+func (o *Verdict) fault(why policy.Reason) string {
+	switch why {
+	case policy.Allowed:
+		if o.missing() != nil {
+			return "credential_not_found"
+		}
+		return ""
+	case policy.ServiceDisabled:
+		return "service_disabled"
+	case policy.MethodNotAllowed:
+		return "method_not_allowed"
+	case policy.PathNotAllowed, policy.PathAmbiguous:
+		return "path_not_allowed"
+	}
+	return "forbidden"
+}
+
+func (o *Verdict) missing() (keys []string) {
+	for _, c := range o.Credentials {
+		if !c.Present {
+			keys = append(keys, c.Key)
+		}
+	}
+	return keys
+}
+
+func (o *Verdict) explain(why policy.Reason) string {
+	switch why {
+	case policy.Allowed:
+		return o.explainAllowed()
+	case policy.ServiceDisabled:
+		return fmt.Sprintf("refused: the service %s covers it and is disabled", o.Service)
+	case policy.MethodNotAllowed:
+		return fmt.Sprintf("refused: %s; on this path the service %s allows %s", o.deniedBy(), o.Service, strings.Join(o.AllowedMethods, ", "))
+	case policy.PathNotAllowed:
+		return fmt.Sprintf("refused: %s, nor does the service allow another method on this path", o.deniedBy())
+	case policy.PathAmbiguous:
+		return "refused: path rules apply, and this path could be read in two ways"
+	}
+	text := "refused: no service of the vault covers " + o.Target
+	if o.Tunnel {
+		text += "; the proxy entrance lets it through as a blind tunnel, without credentials (unmatched_hosts: tunnel)"
+	}
+	return text
+}
+
+func (o *Verdict) deniedBy() string {
+	if o.Rule >= 0 {
+		return fmt.Sprintf("rule %d of the service %s denies it", o.Rule, o.Service)
+	}
+	return fmt.Sprintf("no rule of the service %s allows it", o.Service)
+}
+
+func (o *Verdict) explainAllowed() string {
+	by := "which has no rules"
+	if o.Rule >= 0 {
+		by = fmt.Sprintf("by its rule %d", o.Rule)
+	}
+	text := fmt.Sprintf("allowed by the service %s, %s", o.Service, by)
+	keys := make([]string, len(o.Credentials))
+	for i, c := range o.Credentials {
+		keys[i] = c.Key
+	}
+	switch missing := o.missing(); {
+	case missing != nil:
+		return fmt.Sprintf("%s, but %s has no value yet, so the agent gets credential_not_found", text, strings.Join(missing, " and "))
+	case len(keys) == 0:
+		return text + "; it goes out as the agent sent it"
+	}
+	return fmt.Sprintf("%s; it goes out with %s (%s)", text, strings.Join(keys, " and "), o.AuthType)
+}

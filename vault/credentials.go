@@ -1,0 +1,176 @@
+package vault
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"agentvault/policy/inject"
+	"agentvault/vault/seal"
+)
+
+// Bounds of a vault's credentials.
+const (
+	maxCredentials = 10_000
+	maxValue       = 64 << 10 // bytes of a value
+	keptVersions   = 10       // values that were replaced, of each credential
+)
+
+// SetCredentials seals values and stores them, and returns their keys, sorted.
+func (r *Registry) SetCredentials(ctx context.Context, c Caller, vaultName string, values map[string]seal.Plaintext) ([]string, error) {
+	keys := slices.Sorted(maps.Keys(values))
+	_, err := r.change(ctx, c, actCredentials, vaultName, func(tx Tx, v *Vault) (string, error) {
+		if len(values) == 0 {
+			return "", badRequest("credentials: none given")
+		}
+		if err := checkValues(values); err != nil {
+			return "", err
+		}
+		for _, key := range keys {
+			if err := r.setCredential(tx, v, key, values[key]); err != nil {
+				return "", err
+			}
+		}
+		return "set " + strings.Join(keys, " "), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
+func checkValues(values map[string]seal.Plaintext) error {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if !inject.ValidKey(key) {
+			return badRequest("credentials: a key has A-Z, 0-9 and _, and begins with a letter") // it may be a value
+		}
+		if err := checkValue(key, values[key].Bytes()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkValue refuses what could not stand in a header (R9). The message says
+// nothing of the value.
+func checkValue(key string, value []byte) error {
+	switch {
+	case len(value) == 0:
+		return badRequest("credential %s: the value is empty", key)
+	case len(value) > maxValue:
+		return badRequest("credential %s: the value is longer than 64 KiB", key)
+	case value[len(value)-1] == '\n' || value[len(value)-1] == '\r':
+		return badRequest("credential %s: the value ends with a line break; leave it out", key)
+	case bytes.IndexByte([]byte(" \t"), value[0]) >= 0 || bytes.IndexByte([]byte(" \t"), value[len(value)-1]) >= 0:
+		// HTTP drops them around a field's value, so what came back would not be
+		// what is looked for.
+		return badRequest("credential %s: the value begins or ends with a space or tab; leave it out", key)
+	}
+	for _, b := range value {
+		if b < ' ' && b != '\t' || b == 0x7f {
+			return badRequest("credential %s: the value holds a control character", key)
+		}
+	}
+	return nil
+}
+
+// setCredential seals a value as the credential's next version. The value
+// before is kept.
+func (r *Registry) setCredential(tx Tx, v *Vault, key string, value seal.Plaintext) error {
+	now := r.now()
+	old, existed := v.Credentials[key]
+	if !existed && len(v.Credentials) >= maxCredentials {
+		return badRequest("a vault has at most %d credentials", maxCredentials)
+	}
+	version, err := tx.NextVersion(v.ID, key)
+	if err != nil {
+		return err
+	}
+	next := Credential{Key: key, Version: version, CreatedAt: now, UpdatedAt: now}
+	if existed {
+		next.CreatedAt = old.CreatedAt
+		retired := CredentialVersion{Key: key, Version: old.Version, Box: old.Box, CreatedAt: old.UpdatedAt, RetiredAt: now}
+		if err := errors.Join(tx.PutVersion(v.ID, retired), tx.DeleteVersions(v.ID, key, keptVersions)); err != nil {
+			return err
+		}
+	}
+	if next.Box, err = r.key.ForVault(v.ID).Seal(v.sealContext(key, version), value); err != nil {
+		return err
+	}
+	if v.Credentials == nil {
+		v.Credentials = make(map[string]Credential)
+	}
+	v.Credentials[key] = next
+	return nil
+}
+
+func (v *Vault) sealContext(key string, version int64) seal.Context {
+	return seal.Context{Vault: v.ID, Credential: key, Field: FieldValue, Version: version}
+}
+
+// CredentialVersions lists the values of a credential that were replaced and
+// are kept, newest first. Boxes stay shut.
+func (r *Registry) CredentialVersions(ctx context.Context, c Caller, vaultName, key string) ([]CredentialVersion, error) {
+	var kept []CredentialVersion
+	err := r.readAs(ctx, c, actReadVault, func(tx Tx) error {
+		v, err := r.inVault(tx, c, actReadVault, vaultName)
+		if err != nil {
+			return err
+		}
+		if err := v.mustHold(key); err != nil {
+			return err
+		}
+		kept, err = tx.ListVersions(v.ID, key)
+		return err
+	})
+	return kept, err
+}
+
+// RollBackCredential makes an earlier value the credential's newest version; 0
+// means the one before. It can itself be undone.
+func (r *Registry) RollBackCredential(ctx context.Context, c Caller, vaultName, key string, version int64) (Credential, error) {
+	v, err := r.change(ctx, c, actCredentials, vaultName, func(tx Tx, v *Vault) (string, error) {
+		if err := v.mustHold(key); err != nil {
+			return "", err
+		}
+		kept, err := tx.ListVersions(v.ID, key)
+		if err != nil {
+			return "", err
+		}
+		at := slices.IndexFunc(kept, func(k CredentialVersion) bool { return version == 0 || k.Version == version })
+		if at < 0 {
+			return "", refuse(CodeNotFound, "credential %s: there is no earlier version to go back to", key)
+		}
+		value, err := r.key.ForVault(v.ID).Open(v.sealContext(key, kept[at].Version), kept[at].Box)
+		if err != nil {
+			return "", err
+		}
+		defer value.Clear()
+		return fmt.Sprintf("roll back %s to version %d", key, kept[at].Version), r.setCredential(tx, v, key, value)
+	})
+	return v.Credentials[key], err
+}
+
+// DeleteCredential removes a credential with all its versions. Services that
+// use its key answer credential_not_found from then on.
+func (r *Registry) DeleteCredential(ctx context.Context, c Caller, vaultName, key string) error {
+	_, err := r.change(ctx, c, actCredentials, vaultName, func(tx Tx, v *Vault) (string, error) {
+		if err := v.mustHold(key); err != nil {
+			return "", err
+		}
+		delete(v.Credentials, key)
+		return "delete " + key, tx.DeleteVersions(v.ID, key, 0)
+	})
+	return err
+}
+
+func (v *Vault) mustHold(key string) error {
+	if _, ok := v.Credentials[key]; !ok {
+		return refuse(CodeCredentialNotFound, "there is no credential %q in the vault %s", shorten(key), v.Name)
+	}
+	return nil
+}

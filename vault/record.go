@@ -1,0 +1,124 @@
+package vault
+
+import "time"
+
+// A Request is an exchange, or a blind tunnel, as the request log shows it: what
+// the audit log's records of it say, and who it was at that time.
+type Request struct {
+	ID          string    // the audit log's request id
+	Time        time.Time // when it began; UTC, whole milliseconds
+	Entrance    string    // "path" or "mitm"
+	SessionID   string    // id of the session or agent
+	Agent       string    // the agent's name or the session's label, as it was then
+	AgentKind   string    // KindAgent or KindSession
+	VaultID     string    // "" when none was found
+	Vault       string    // its name then
+	Service     string    // "" when none matched
+	Target      string    // scheme://host:port; the scheme of a blind tunnel is "tunnel"
+	Host        string    // of the target
+	Method      string    //
+	Path        string    // escaped, without the query
+	Credentials []string  // keys that the service injects
+	Status      *int      // what the agent got, 0 for nothing; nil: unknown, the end was not recorded (yet)
+	Fault       string    // code; "" when the upstream answered
+	BytesIn     int64     // body from the agent
+	BytesOut    int64     // body to the agent
+	Micros      int64     // duration
+	Scrubbed    int       // places masked in the response
+	Seq         uint64    // of the audit log's record that was seen last
+
+	Row    int64 // position in the log, in the order of beginning; set by storage
+	Change int64 // position in the order of beginnings and ends; set by storage
+}
+
+// Kinds of whoever sent a Request.
+const (
+	KindAgent   = "agent"
+	KindSession = "session"
+)
+
+// A RequestQuery is what a RequestFilter comes to, for storage.
+type RequestQuery struct {
+	VaultIDs     []string // nil: every vault
+	Agent        string   // name or label, or where nobody is called so an id; "": all
+	Host         string   // without a port; "": all
+	Targets      []string // any of them; nil: all
+	From, To     int      // status, inclusive; both 0: all
+	Unknown      bool     // no status
+	Faults       []string // any of them; nil: all
+	Since, Until time.Time
+	Limit        int // rows; always set
+
+	// Newest first, older than the row at this time and position, when not zero.
+	BeforeTime time.Time
+	BeforeRow  int64
+
+	// Follow asks for what changed after AfterChange, in the order of changes.
+	Follow      bool
+	AfterChange int64
+}
+
+// A RefusedHost is a host that no service names, and that agents asked for.
+type RefusedHost struct {
+	VaultID string
+	Vault   string // its name
+	Target  string // scheme://host:port
+	Host    string // host, or host:port where the port is not the scheme's own
+	Count   int64
+	LastAt  time.Time
+	Agents  []string // names and labels, sorted; at most 20
+	Methods []string // sorted; at most 20
+	Covered bool     // a service names the host by now; storage leaves it false
+}
+
+// A RequestShape is what recorded requests that policy cannot tell apart have
+// in common.
+type RequestShape struct {
+	Target, Method, Path string
+	Count                int64
+	LastAt               time.Time
+	Agents               []string // names and labels, sorted; at most 20
+}
+
+// Requests is the request log. It is filled from the audit log, behind the
+// exchanges, and nothing is decided on it.
+type Requests interface {
+	// ListRequests returns rows, newest first unless the query follows.
+	ListRequests(RequestQuery) ([]Request, error)
+	// LastChange is the change that a follower has seen after all there is.
+	LastChange() (int64, error)
+	// RefusedHosts returns the hosts that were refused as "forbidden", most
+	// frequent first.
+	RefusedHosts(RequestQuery) ([]RefusedHost, error)
+	// RequestShapes calls f with each distinct shape, up to the query's limit.
+	RequestShapes(q RequestQuery, f func(RequestShape) error) error
+	// CredentialUses returns when each key of a vault was last on a request.
+	CredentialUses(vaultID string) (map[string]time.Time, error)
+}
+
+// A RequestBatch is what a stretch of the audit log adds to the request log. To
+// take it in twice changes nothing.
+type RequestBatch struct {
+	Requests []Request
+	Uses     map[CredentialUse]time.Time // when last
+	Tail     LogTail                     // behind the stretch
+}
+
+// A CredentialUse names a credential that was put on a request.
+type CredentialUse struct{ VaultID, Key string }
+
+// A LogTail is how far an audit log has been taken in. The zero LogTail is its
+// beginning.
+type LogTail struct {
+	File   string // what tells one audit log from another: its first record's mac
+	Seq    uint64 // of the last record
+	Offset int64  // bytes, behind the last record
+}
+
+// refusalCodes are the faults of requests that the vault did not let out. The
+// others are an upstream's, or came on the way.
+var refusalCodes = []string{
+	"bad_request", "credential_invalid", "credential_not_found", "forbidden", "method_not_allowed",
+	"misdirected_request", "network_blocked", "path_not_allowed", "rate_limited", "request_too_large",
+	"service_disabled", "unavailable", "vault_forbidden", "vault_not_found", "vault_required",
+}

@@ -1,0 +1,139 @@
+package vault
+
+import (
+	"agentvault/policy"
+	"agentvault/policy/inject"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// narrowAgents are the agents that are granted some of the vault's services
+// only.
+func narrowAgents(tx Tx, vaultID string) ([]Agent, error) {
+	all, err := tx.ListAgents()
+	return slices.DeleteFunc(all, func(a Agent) bool { return a.Vaults[vaultID].Services == nil }), err
+}
+
+// followers are what a proposal would change for agents with some services
+// only. Those that asked are granted what they asked for.
+func followers(v Vault, p Proposal, narrow []Agent, changes []ServiceDiff) (out []string) {
+	for _, a := range narrow {
+		g := a.Vaults[v.ID]
+		if more := g.lacks(p); len(more) > 0 && slices.Contains(p.Askers, a.ID) {
+			out = append(out, fmt.Sprintf("the agent %s may use some services only, and would be granted %s too", a.Name, strings.Join(more, ", ")))
+		}
+		for _, d := range changes {
+			if d.Before != nil && d.After != nil && d.Before.Host != d.After.Host && g.includes(d.Name) {
+				out = append(out, fmt.Sprintf("the agent %s may use the service %s, and would reach %s by it", a.Name, d.Name, d.After.Host))
+			}
+		}
+	}
+	return out
+}
+
+// lacks returns the services that a proposal sets and the grant leaves out.
+func (g Grant) lacks(p Proposal) (names []string) {
+	for _, s := range p.Services {
+		if s.Action == ActionSet && !g.includes(s.Name) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// warnings are what a person could overlook.
+func warnings(v Vault, changes []ServiceDiff) []string {
+	out := []string{}
+	for _, d := range changes {
+		if d.After == nil {
+			if d.Before != nil && v.UnmatchedHosts == UnmatchedTunnel {
+				out = append(out, fmt.Sprintf("service %s goes, and the vault tunnels hosts without a service: agents would reach %s without its rules", d.Name, d.Before.Host))
+			}
+			continue
+		}
+		s := *d.After
+		if strings.HasPrefix(s.Host, "*.") {
+			out = append(out, fmt.Sprintf("service %s is for every host directly below %s", s.Name, strings.TrimPrefix(s.Host, "*.")))
+		}
+		if d.Before != nil && d.Before.Host != s.Host {
+			out = append(out, fmt.Sprintf("service %s moves from %s to %s", s.Name, d.Before.Host, s.Host))
+		}
+		if d.Before != nil && len(d.Before.Rules) > 0 && allowsAll(s.Rules) {
+			out = append(out, fmt.Sprintf("service %s loses its rules: every method and path would be allowed", s.Name))
+		}
+		if d.Before != nil && !d.Before.Enabled && s.Enabled {
+			out = append(out, fmt.Sprintf("service %s is disabled, and would be enabled", s.Name))
+		}
+		in, err := inject.Parse(s.Auth)
+		if err != nil {
+			continue
+		}
+		for _, key := range in.Keys() {
+			if _, exists := v.Credentials[key]; exists && !goesTo(v, key, s.Host) {
+				out = append(out, fmt.Sprintf("credential %s exists, and would go to a host it never went to: %s", key, s.Host))
+			}
+		}
+	}
+	return out
+}
+
+// allowsAll reports whether rules let everything through, or their first that
+// matches anything at all does.
+func allowsAll(rules []policy.Rule) bool {
+	if len(rules) == 0 {
+		return true
+	}
+	last := rules[len(rules)-1]
+	return last.Action != policy.ActionDeny && len(last.Methods) == 0 && len(last.Paths) == 0
+}
+
+// openings are hosts that a service keeps closed, or by rules, and that another
+// service would decide about once it has gone or moved.
+func openings(v Vault, after []Service, changes []ServiceDiff) (out []string) {
+	set, err := compileServices(after)
+	if err != nil {
+		return nil
+	}
+	for _, d := range changes {
+		if d.Before == nil || d.After != nil && d.After.Host == d.Before.Host {
+			continue
+		}
+		host := strings.TrimPrefix(d.Before.Host, "*.")
+		if host != d.Before.Host {
+			host = "any." + host // a name that the wildcard stands for
+		}
+		host, _, _ = strings.Cut(host, "/")
+		t, err := policy.ParseTarget(cmp.Or(d.Before.Scheme, "https"), host)
+		if err != nil {
+			continue
+		}
+		now := set.Decide(policy.Query{Scheme: t.Scheme, Host: t.Host, Port: t.Port, Method: "GET", Path: "/"})
+		if now.Service < 0 {
+			continue
+		}
+		how := "goes"
+		if d.After != nil {
+			how = "moves"
+		}
+		was := ""
+		switch {
+		case !d.Before.Enabled:
+			was = ", which it kept closed"
+		case len(d.Before.Rules) > 0:
+			was = ", which it kept to its rules"
+		}
+		out = append(out, fmt.Sprintf("service %s %s: %s, by %s, would decide about %s%s", d.Name, how, after[now.Service].Name, after[now.Service].Host, d.Before.Host, was))
+	}
+	return out
+}
+
+// goesTo reports whether a service of the vault sends the credential to that
+// host already.
+func goesTo(v Vault, key, host string) bool {
+	return slices.ContainsFunc(v.Services, func(s Service) bool {
+		in, err := inject.Parse(s.Auth)
+		return err == nil && s.Host == host && slices.Contains(in.Keys(), key)
+	})
+}
