@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -19,8 +18,10 @@ import (
 	"agentvault/vault"
 )
 
-func applyCommand(std stdio) *cobra.Command {
-	var file string
+func applyCommand() *cobra.Command {
+	var file fileFlag
+	var dryRun bool
+	var sure confirmation
 	var o output
 	c := &cobra.Command{
 		Use:   "apply",
@@ -31,43 +32,95 @@ What the file does not mention stays as it is; the services that it gives for a
 vault replace all of that vault's. Credentials' values never stand in the file:
 they come from the environment (from: "env:NAME") or another file (from:
 "file:PATH"; one line break at its end is left out). Applying the same again
-changes nothing.`,
+changes nothing.
+
+On a terminal it asks before services are deleted, unless --yes is given. With
+--dry-run it says what would change, and changes nothing.`,
 		Example: `  agent-vault apply -f vault.yaml
+  agent-vault apply -f vault.yaml --dry-run
   agent-vault apply -f - < vault.yaml
   agent-vault apply -f vault.yaml -o json`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if file == "" {
-				return &usageError{errors.New("-f is missing: it names the file, or - for standard input")}
+			std := stdioOf(c)
+			if err := file.check(c); err != nil {
+				return err
 			}
-			request, err := readDeclaration(file, std.in)
+			request, err := readDeclaration(string(file), std.in)
 			if err != nil {
 				return err
 			}
-			return signedIn(c, func(client *api.Client) error {
-				answer, err := client.Apply(c.Context(), request)
-				if err != nil {
+			if !dryRun && !sure.yes && onTerminal(std) {
+				if err := confirmDeletions(c, request, &sure); err != nil {
 					return err
 				}
-				return o.print(c.OutOrStdout(), answer, func(w io.Writer) { printChanges(w, answer.Changes) })
+			}
+			request.DryRun = dryRun
+			return printAnswer(c, &o, func(client *api.Client) (api.ApplyResponse, error) {
+				return client.Apply(c.Context(), request)
+			}, func(w io.Writer, answer api.ApplyResponse) {
+				printChanges(w, styleOf(c.OutOrStdout()), answer.Changes, dryRun)
 			})
 		},
 	}
-	c.Flags().StringVarP(&file, "file", "f", "", "declaration (YAML or JSON); - for standard input")
+	file.add(c, "declaration (YAML or JSON)")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "say what would change, and change nothing")
+	sure.add(c)
 	o.add(c)
 	return c
 }
 
-func printChanges(w io.Writer, changes []vault.Change) {
+// confirmDeletions shows what would change and asks, if services would be
+// deleted.
+func confirmDeletions(c *cobra.Command, request api.ApplyRequest, sure *confirmation) error {
+	request.DryRun = true
+	would, err := byPerson(c, func(client *api.Client) (api.ApplyResponse, error) { return client.Apply(c.Context(), request) })
+	if err != nil {
+		return err
+	}
+	deleted := 0
+	for _, ch := range would.Changes {
+		if ch.Action == vault.Deleted {
+			deleted++
+		}
+	}
+	if deleted == 0 {
+		return nil
+	}
+	std := stdioOf(c)
+	printChanges(std.err, styleOf(std.err), would.Changes, true)
+	return sure.ask(std, "Apply it, and delete %s?", counted(deleted, "service"))
+}
+
+// counted is a number of things: 1 service, 2 services.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+func printChanges(w io.Writer, paint style, changes []vault.Change, dryRun bool) {
 	unchanged := 0
 	for _, ch := range changes {
 		if ch.Action == vault.Unchanged {
 			unchanged++
 			continue
 		}
-		fmt.Fprintf(w, "%-9s %s %s/%s\n", ch.Action, ch.Kind, ch.Vault, ch.Name)
+		action := fmt.Sprintf("%-9s", ch.Action)
+		switch ch.Action {
+		case vault.Created:
+			action = paint.green(action)
+		case vault.Deleted:
+			action = paint.red(action)
+		}
+		fmt.Fprintf(w, "%s %s %s/%s\n", action, ch.Kind, plain(ch.Vault), plain(ch.Name))
 	}
-	fmt.Fprintf(w, "%d changed, %d unchanged\n", len(changes)-unchanged, unchanged)
+	changed := "changed"
+	if dryRun {
+		changed = "would change"
+	}
+	fmt.Fprintf(w, "%d %s, %d unchanged\n", len(changes)-unchanged, changed, unchanged)
 }
 
 // A declaration is the file's shape.
@@ -100,12 +153,9 @@ func (d *declaredCredential) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-var errInline = errors.New(`a credential is written {from: "env:NAME"} or {from: "file:PATH"}; values never stand in the declaration`)
+var errInline = hint(errors.New("the value of a credential never stands in the declaration"), `write {from: "env:NAME"} or {from: "file:PATH"}`)
 
-const (
-	maxDeclaration = 16 << 20 // bytes
-	maxValueFile   = 64 << 10 // bytes
-)
+const maxDeclaration = 16 << 20 // bytes
 
 // readDeclaration reads a declaration and fetches its values.
 func readDeclaration(file string, stdin io.Reader) (api.ApplyRequest, error) {
@@ -121,7 +171,7 @@ func readDeclaration(file string, stdin io.Reader) (api.ApplyRequest, error) {
 	for _, v := range d.Vaults {
 		av := api.ApplyVault{Name: v.Name, UnmatchedHosts: v.UnmatchedHosts, Services: v.Services, Credentials: make(map[string]string)}
 		for key, c := range v.Credentials {
-			value, err := c.value()
+			value, err := valueFrom(c.from)
 			if err != nil {
 				return api.ApplyRequest{}, fmt.Errorf("%s: vault %s: credential %s: %w", file, v.Name, key, err)
 			}
@@ -149,23 +199,12 @@ func readBounded(file string, stdin io.Reader) ([]byte, error) {
 	return raw, err
 }
 
-// parseDeclaration reads YAML, of which JSON is a part, by way of JSON, so
-// that services are read by the same code as the API's.
+// parseDeclaration reads a declaration by way of JSON, so that services are read
+// by the same code as the API's.
 func parseDeclaration(raw []byte) (declaration, error) {
-	var document any
-	dec := yaml.NewDecoder(bytes.NewReader(raw))
-	if err := dec.Decode(&document); err != nil {
-		if errors.Is(err, io.EOF) {
-			return declaration{}, errors.New("it is empty")
-		}
-		return declaration{}, errors.New(strings.Join(strings.Fields(err.Error()), " "))
-	}
-	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return declaration{}, errors.New("it holds more than one document")
-	}
-	asJSON, err := json.Marshal(document)
+	document, asJSON, err := readDocument(raw)
 	if err != nil {
-		return declaration{}, errors.New("its keys must be text")
+		return declaration{}, err
 	}
 	if err := checkFields(document); err != nil {
 		return declaration{}, err
@@ -180,6 +219,25 @@ func parseDeclaration(raw []byte) (declaration, error) {
 		return declaration{}, errors.New("it declares no vaults; the first line of one is \"vaults:\", and a list follows")
 	}
 	return d, nil
+}
+
+// readDocument reads one document of YAML, of which JSON is a part, and returns
+// it as JSON too.
+func readDocument(raw []byte) (document any, asJSON []byte, err error) {
+	dec := yaml.NewDecoder(bytes.NewReader(raw))
+	if err := dec.Decode(&document); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, nil, errors.New("it is empty")
+		}
+		return nil, nil, errors.New(strings.Join(strings.Fields(err.Error()), " "))
+	}
+	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return nil, nil, errors.New("it holds more than one document")
+	}
+	if asJSON, err = json.Marshal(document); err != nil {
+		return nil, nil, errors.New("its keys must be text")
+	}
+	return document, asJSON, nil
 }
 
 // checkFields names the place of a field that there is not. What stands in a
@@ -212,40 +270,13 @@ func onlyFields(m map[string]any, where string, known ...string) error {
 }
 
 func declarationError(err error) error {
+	var own *hinted
 	var wrong *json.UnmarshalTypeError
-	if errors.As(err, &wrong) {
+	switch {
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &wrong):
 		return fmt.Errorf("%s: a %s does not fit", wrong.Field, wrong.Value)
 	}
 	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
-}
-
-// value fetches a credential's value.
-func (d declaredCredential) value() (string, error) {
-	v, err := d.fetch()
-	if err == nil && !utf8.ValidString(v) { // JSON would put U+FFFD in the place of what is not
-		err = errors.New("the value is not UTF-8")
-	}
-	return v, err
-}
-
-func (d declaredCredential) fetch() (string, error) {
-	kind, name, _ := strings.Cut(d.from, ":")
-	if kind == "env" {
-		v, ok := os.LookupEnv(name)
-		if !ok || v == "" {
-			return "", fmt.Errorf("the variable %s is not set", name)
-		}
-		return v, nil
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxValueFile+2))
-	if err != nil {
-		return "", err
-	}
-	// Editors end files with a line break; it is no part of the value.
-	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
 }

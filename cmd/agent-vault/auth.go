@@ -7,30 +7,27 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"agentvault/api"
+	"agentvault/vault"
 )
 
-func authCommand(io stdio) *cobra.Command {
-	register := credentialsCommand(io, "register", "Make the first user, who owns the instance",
-		func(ctx context.Context, c *api.Client, r api.LoginRequest) (api.LoginResponse, error) {
-			return c.Register(ctx, r)
-		})
-	login := credentialsCommand(io, "login", "Sign in",
-		func(ctx context.Context, c *api.Client, r api.LoginRequest) (api.LoginResponse, error) {
-			return c.Login(ctx, r)
-		})
-	return group("auth", "Register, sign in and out", register, login, logoutCommand(), statusCommand())
+func authCommand() *cobra.Command {
+	return group("auth", "Register, sign in and out",
+		signInCommand("register", "Make the first user, who owns the instance", (*api.Client).Register),
+		signInCommand("login", "Sign in", (*api.Client).Login), joinCommand(), logoutCommand(), statusCommand(),
+		passwordCommand(), loginsCommand(), revokeLoginCommand())
 }
 
-// credentialsCommand asks for email and password and saves the login.
-func credentialsCommand(io stdio, use, short string, call func(context.Context, *api.Client, api.LoginRequest) (api.LoginResponse, error)) *cobra.Command {
+// signInCommand asks for email and password and saves the login.
+func signInCommand(use, short string, call func(*api.Client, context.Context, api.LoginRequest) (api.LoginResponse, error)) *cobra.Command {
 	var email string
 	var fromStdin bool
+	var o output
 	c := &cobra.Command{
 		Use:   use,
 		Short: short,
@@ -38,40 +35,67 @@ func credentialsCommand(io stdio, use, short string, call func(context.Context, 
   echo "$PASSWORD" | agent-vault auth %s --email you@example.com --password-stdin`, use, use),
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if email == "" {
-				return &usageError{fmt.Errorf("--email is missing; see: agent-vault auth %s --help", use)}
-			}
+			std := stdioOf(c)
 			client, err := anonymous(c)
 			if err != nil {
 				return err
 			}
+			if email == "" {
+				if email, err = askEmail(c, client.Address); err != nil {
+					return err
+				}
+			}
 			if err := ownedAsNeeded(c.Context(), client, use == "register"); err != nil {
 				return err
 			}
-			password, err := personsPassword(io, fromStdin, use == "register")
+			password, err := personsPassword(std, fromStdin, use == "register")
 			if err != nil {
 				return err
 			}
-			if !utf8.Valid(password) { // JSON would put U+FFFD in the place of what is not
-				return errors.New("the password is not UTF-8")
-			}
-			r, err := call(c.Context(), client, api.LoginRequest{Email: email, Password: string(password)})
+			r, err := call(client, c.Context(), api.LoginRequest{Email: email, Password: string(password)})
 			if err != nil {
 				return err
 			}
-			err = changeLogins(func(m map[string]savedLogin) {
-				m[client.Address] = savedLogin{Token: r.Token, Email: r.User.Email, ExpiresAt: r.ExpiresAt}
-			})
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "signed in to %s as %s (%s)\n", client.Address, r.User.Email, r.User.Role)
-			return err
+			return saveLogin(c, client.Address, r, &o)
 		},
 	}
-	c.Flags().StringVar(&email, "email", "", "your email address")
+	c.Flags().StringVar(&email, "email", "", "your email address (default: asked for on a terminal)")
 	c.Flags().BoolVar(&fromStdin, "password-stdin", false, "read the password from standard input")
+	o.add(c)
 	return c
+}
+
+// A whoIs is who is signed in where, without the login itself.
+type whoIs struct {
+	Address string `json:"address"`
+	api.UserInfo
+	EndsAt *time.Time      `json:"ends_at,omitempty"` // when the login does, if it is not used any more
+	Vaults []api.VaultRole `json:"vaults,omitempty"`  // of an owner: none is named
+}
+
+// askEmail asks for the email address; the one of the last login there is the
+// default.
+func askEmail(c *cobra.Command, address string) (string, error) {
+	std := stdioOf(c)
+	if !onTerminal(std) {
+		return "", misused(c, "--email is missing")
+	}
+	logins, err := readLogins()
+	if err != nil {
+		return "", err
+	}
+	last, prompt := logins[address].Email, "Email: "
+	if last != "" {
+		prompt = "Email [" + plain(last) + "]: "
+	}
+	answer, err := askLine(std, prompt)
+	if err != nil {
+		return "", err
+	}
+	if answer = cmp.Or(answer, last); answer == "" {
+		return "", misused(c, "--email is missing")
+	}
+	return answer, nil
 }
 
 // ownedAsNeeded asks the server before a person types a password in vain.
@@ -81,36 +105,63 @@ func ownedAsNeeded(ctx context.Context, client *api.Client, registering bool) er
 	case err != nil:
 		return err
 	case registering && s.Initialized:
-		return fmt.Errorf("%s has an owner already; run: agent-vault auth login", client.Address)
+		return hint(fmt.Errorf("%s has an owner already", client.Address), "run: agent-vault auth login")
 	case !registering && s.NeedsFirstUser:
-		return fmt.Errorf("%s has no owner yet; run: agent-vault auth register --email you@example.com", client.Address)
+		return hint(fmt.Errorf("%s has no owner yet", client.Address), "run: agent-vault auth register --email you@example.com")
 	}
 	return nil
 }
 
-func personsPassword(io stdio, fromStdin, isNew bool) ([]byte, error) {
-	if fromStdin {
-		return pipedPassword(io, "Password: ")
+// personsPassword takes a password from standard input or asks for it, twice if
+// it is new.
+func personsPassword(std stdio, fromStdin, isNew bool) (p []byte, err error) {
+	switch {
+	case fromStdin:
+		p, err = pipedPassword(std, "Password: ")
+	case !onTerminal(std):
+		err = hint(errors.New("there is no terminal to ask for the password on"), "use --password-stdin")
+	case isNew:
+		p, err = askTwice(std, "Password: ")
+	default:
+		p, err = askPassword(std, "Password: ")
 	}
-	if !term.IsTerminal(int(io.in.Fd())) {
-		return nil, errors.New("there is no terminal to ask for the password on; use --password-stdin")
+	return checkedPassword(p, err)
+}
+
+// checkedPassword refuses what JSON would change: it puts U+FFFD in the place of
+// what is not UTF-8.
+func checkedPassword(p []byte, err error) ([]byte, error) {
+	if err == nil && !utf8.Valid(p) {
+		err = errors.New("the password is not UTF-8")
 	}
-	p, err := askPassword(io, "Password: ")
-	if err != nil || !isNew {
-		return p, err
+	return p, err
+}
+
+// askTwice asks for a password that is new.
+func askTwice(std stdio, prompt string) ([]byte, error) {
+	p, err := askPassword(std, prompt)
+	if err != nil {
+		return nil, err
 	}
-	again, err := askPassword(io, "Once more: ")
+	again, err := askPassword(std, "Once more: ")
 	if err == nil && string(p) != string(again) {
 		err = errors.New("the two passwords differ")
 	}
 	return p, err
 }
 
+// signedOut is what auth logout prints.
+type signedOut struct {
+	Done    bool   `json:"done"`
+	Address string `json:"address"`
+}
+
 func logoutCommand() *cobra.Command {
-	return &cobra.Command{
+	var o output
+	c := &cobra.Command{
 		Use: "logout", Short: "Sign out", Example: "  agent-vault auth logout", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			address, err := addressOf(c)
+			client, err := anonymous(c)
 			if err != nil {
 				return err
 			}
@@ -118,21 +169,66 @@ func logoutCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			client := &api.Client{Address: address, Token: cmp.Or(os.Getenv(loginTokenVariable), logins[address].Token)}
-			if client.Token == "" {
-				return fmt.Errorf("you are not signed in to %s", address)
+			if client.Token = cmp.Or(os.Getenv(loginTokenVariable), logins[client.Address].Token); client.Token == "" {
+				return fmt.Errorf("you are not signed in to %s", client.Address)
 			}
-			err = client.Logout(c.Context())
+			told := client.Logout(c.Context())
+			if err := changeLogins(func(m map[string]savedLogin) { delete(m, client.Address) }); err != nil {
+				return err
+			}
 			var refused *api.ClientError
-			if err != nil && !errors.As(err, &refused) { // a login that the server does not know is out already
-				return err
+			if told != nil && !errors.As(told, &refused) { // a login that the server does not know is out already
+				fmt.Fprintf(c.ErrOrStderr(), "agent-vault: the server could not be told: %s\n"+
+					"hint: the login is forgotten here, and lasts there until it ends: agent-vault auth revoke, once you are signed in again\n", plain(told.Error()))
 			}
-			if err := changeLogins(func(m map[string]savedLogin) { delete(m, address) }); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(c.OutOrStdout(), "signed out of %s\n", address)
-			return err
+			return o.print(c.OutOrStdout(), signedOut{true, client.Address}, func(w io.Writer) { fmt.Fprintf(w, "signed out of %s\n", client.Address) })
 		},
+	}
+	o.add(c)
+	return c
+}
+
+// whoAmI gathers who is signed in, until when, and what they are in each vault.
+func whoAmI(ctx context.Context, client *api.Client) (me whoIs, err error) {
+	me.Address = client.Address
+	if me.UserInfo, err = client.Me(ctx); err != nil {
+		return me, err
+	}
+	logins, err := client.Logins(ctx)
+	for _, l := range logins.Logins {
+		if l.Current {
+			me.EndsAt = &l.EndsAt
+		}
+	}
+	if err != nil || me.Role != vault.RoleMember {
+		return me, err
+	}
+	vaults, err := client.Vaults(ctx)
+	for _, v := range vaults.Vaults {
+		role := ""
+		members, _ := client.Members(ctx, v.Name) // whom the server does not tell, we tell the name only
+		for _, m := range members.Members {
+			if m.Email == me.Email {
+				role = m.Role
+			}
+		}
+		me.Vaults = append(me.Vaults, api.VaultRole{VaultName: v.Name, VaultRole: role})
+	}
+	return me, err
+}
+
+func printWhoIs(w io.Writer, me whoIs) {
+	fmt.Fprintf(w, "%s at %s (%s)\n", plain(me.Email), me.Address, plain(me.Role))
+	if me.EndsAt != nil {
+		fmt.Fprintf(w, "the login ends at %s, if it is not used until then\n", shownTime(*me.EndsAt))
+	}
+	switch {
+	case me.Role == vault.RoleOwner:
+		fmt.Fprintln(w, "vaults: admin of all")
+	case len(me.Vaults) == 0:
+		fmt.Fprintln(w, "vaults: none")
+	default:
+		fmt.Fprintf(w, "vaults: %s\n", plain(shownRoles(me.Vaults)))
 	}
 }
 
@@ -141,13 +237,9 @@ func statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "status", Short: "Show who is signed in where", Example: "  agent-vault auth status -o json", Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return signedIn(c, func(client *api.Client) error {
-				me, err := client.Me(c.Context())
-				if err != nil {
-					return err
-				}
-				return o.print(c.OutOrStdout(), me, func(w io.Writer) { fmt.Fprintf(w, "%s at %s (%s)\n", me.Email, client.Address, me.Role) })
-			})
+			return printAnswer(c, &o, func(client *api.Client) (whoIs, error) {
+				return whoAmI(c.Context(), client)
+			}, printWhoIs)
 		},
 	}
 	o.add(c)

@@ -20,7 +20,11 @@ type childOf struct {
 	vault   string
 	caPEM   []byte
 	environ []string // the operator's
+	agents  bool     // the token is an agent's own, and no session that we made
 }
+
+// minted reports whether there is a session that ends with the child.
+func (c childOf) minted() bool { return c.session.Token != "" && !c.agents }
 
 // withheld is the operator's own, and no child's.
 var withheld = []string{masterPasswordVariable, loginTokenVariable}

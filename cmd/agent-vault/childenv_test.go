@@ -20,6 +20,7 @@ func child(environ ...string) childOf {
 	return childOf{
 		session: api.SessionResponse{
 			Token: "av_sess_token", Addr: "http://vault.test:14321", MITMURL: "http://vault.test:14322",
+			LeaseToken: "lease secret", LeaseSeconds: 45,
 		},
 		vault: "team-a", caPEM: []byte(testCA), environ: environ,
 	}
@@ -110,7 +111,7 @@ func TestChildsVariables(t *testing.T) {
 	}
 	for name, value := range vars {
 		if strings.Contains(value, "secret") {
-			t.Errorf("the operator's own %s is the child's too", name)
+			t.Errorf("%s holds what is not the child's", name)
 		}
 	}
 	for _, name := range withheld {

@@ -1,23 +1,20 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
-	"errors"
+	"context"
 	"fmt"
-	"io"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"agentvault/api"
+	"agentvault/vault"
 )
 
 const (
@@ -34,22 +31,93 @@ func addressOf(c *cobra.Command) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	a := strings.TrimRight(cmp.Or(flag, os.Getenv(addressVariable), defaultAddress), "/")
+	return checkAddress(cmp.Or(flag, os.Getenv(addressVariable), defaultAddress))
+}
+
+func checkAddress(a string) (string, error) {
+	a = strings.TrimRight(a, "/")
 	u, err := url.Parse(a)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return "", &usageError{fmt.Errorf("%q is not the address of a server; it looks like %s", a, defaultAddress)}
+		return "", &usageError{hint(fmt.Errorf("%q is not the address of a server", a), "it looks like %s", defaultAddress)}
 	}
 	return a, nil
 }
 
-// anonymous returns a client without a token.
+// stdioOf is where the command reads and writes.
+func stdioOf(c *cobra.Command) stdio {
+	in, ok := c.InOrStdin().(*os.File)
+	if !ok {
+		in = os.Stdin
+	}
+	return stdio{in, c.OutOrStdout(), c.ErrOrStderr()}
+}
+
+// anonymous returns a client without a token. A call of it that takes longer
+// than a second says so.
 func anonymous(c *cobra.Command) (*api.Client, error) {
 	a, err := addressOf(c)
-	return &api.Client{Address: a}, err
+	return clientAt(c, a), err
+}
+
+func clientAt(c *cobra.Command, address string) *api.Client {
+	return &api.Client{Address: address, Name: clientName(), HTTP: &http.Client{
+		Transport:     &patient{&http.Transport{Proxy: nil}, stdioOf(c), "waiting for " + address},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// clientName is what we say of ourselves to the server: plain ASCII, so that a
+// list of sign-ins tells machines apart.
+var clientName = sync.OnceValue(func() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "an unknown machine"
+	}
+	return asciiOnly("agent-vault/" + currentVersion().Version + " on " + host)
+})
+
+// maxClientName bounds clientName.
+const maxClientName = 100 // bytes
+
+func asciiOnly(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '?'
+		}
+		return r
+	}, s)
+	return s[:min(len(s), maxClientName)]
+}
+
+// A patient transport shows that a server is slow to answer. It uses no proxy:
+// the operator's shell may itself run behind a vault.
+type patient struct {
+	*http.Transport
+	std  stdio
+	what string
+}
+
+// slowServer is when a log is told of a server that is slow; a person at a
+// terminal sees it after a second.
+const slowServer = 10 * time.Second
+
+func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
+	defer progress(p.std, p.what, slowServer)()
+	return p.Transport.RoundTrip(req)
+}
+
+// unheard is the client for calls that take long by their nature: it does not
+// say so.
+func unheard(client *api.Client) *api.Client {
+	return &api.Client{Address: client.Address, Token: client.Token, Name: client.Name}
 }
 
 // signedIn calls f with a client that has the person's login, and says what to
 // do when there is none or the server does not know it any more.
+//
+// When the server wants a fresher login, the person is asked for the password
+// and f is called once more: f makes the call that may be refused so before
+// everything that must not happen twice.
 func signedIn(c *cobra.Command, f func(*api.Client) error) error {
 	client, err := anonymous(c)
 	if err != nil {
@@ -57,7 +125,9 @@ func signedIn(c *cobra.Command, f func(*api.Client) error) error {
 	}
 	if token := os.Getenv(loginTokenVariable); token != "" {
 		client.Token = token
-		return explain(f(client), "%s is no login of %s, or one that has ended", loginTokenVariable, client.Address)
+		err := freshly(c, client, "put a new login's token into "+loginTokenVariable, f)
+		return ended(err, "put the token of a login into "+loginTokenVariable+", or unset it and run: agent-vault auth login",
+			"%s is no login of %s, or one that has ended", loginTokenVariable, client.Address)
 	}
 	logins, err := readLogins()
 	if err != nil {
@@ -65,141 +135,57 @@ func signedIn(c *cobra.Command, f func(*api.Client) error) error {
 	}
 	l, ok := logins[client.Address]
 	if !ok {
-		return fmt.Errorf("you are not signed in to %s; run: agent-vault auth login --email you@example.com", client.Address)
+		return hint(fmt.Errorf("you are not signed in to %s", client.Address), "run: agent-vault auth login --email you@example.com")
 	}
-	ended := fmt.Sprintf("your login to %s has ended; run: agent-vault auth login --email %s", client.Address, l.Email)
+	again := "run: agent-vault auth login --email " + l.Email
 	if time.Now().After(l.ExpiresAt) {
-		return errors.New(ended)
+		return hint(fmt.Errorf("your login to %s has ended", client.Address), "%s", again)
 	}
 	client.Token = l.Token
-	return explain(f(client), "%s", ended)
+	return ended(freshly(c, client, again, f), again, "your login to %s has ended", client.Address)
 }
 
-// explain puts words of ours in the place of the server's about a token.
-func explain(err error, format string, args ...any) error {
-	var refused *api.ClientError
-	if errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
-		return fmt.Errorf(format, args...)
+// ended puts words of ours in the place of the server's about a token.
+func ended(err error, todo, format string, args ...any) error {
+	if isUnauthorized(err) {
+		return hint(fmt.Errorf(format, args...), "%s", todo)
 	}
 	return err
 }
 
-// A savedLogin is what stays of a sign-in, in a file that only its owner reads.
-type savedLogin struct {
-	Token     string    `json:"token"`
-	Email     string    `json:"email"`
-	ExpiresAt time.Time `json:"expires_at"`
-}
-
-func loginsPath() (string, error) {
-	dir, err := os.UserConfigDir()
-	if err != nil {
-		return "", errors.New("there is no home folder to keep the login in; set HOME, or AGENT_VAULT_LOGIN_TOKEN")
-	}
-	return filepath.Join(dir, "agent-vault", "logins.json"), nil
-}
-
-// readLogins returns the saved logins by address.
-func readLogins() (map[string]savedLogin, error) {
-	path, err := loginsPath()
-	if err != nil {
-		return nil, err
-	}
-	logins := make(map[string]savedLogin)
-	err = errors.Join(checkPrivate(filepath.Dir(path), "700"), checkPrivate(path, "600"))
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return logins, nil
-	case err != nil:
-		return nil, err
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(b, &logins); err != nil {
-		return nil, fmt.Errorf("%s is damaged; remove it and sign in again", path)
-	}
-	return logins, nil
-}
-
-// checkPrivate refuses what others can read or change. Logins are worth as much
-// as passwords.
-func checkPrivate(path, mode string) error {
-	info, err := os.Lstat(path)
-	switch {
-	case err != nil:
+// freshly calls f, and when the server wants a fresher login, asks for the
+// password and calls it again. todo is the hint where nobody can be asked.
+func freshly(c *cobra.Command, client *api.Client, todo string, f func(*api.Client) error) error {
+	err := f(client)
+	if !isCode(err, vault.CodeLoginTooOld) {
 		return err
-	case !info.IsDir() && !info.Mode().IsRegular():
-		return fmt.Errorf("%s keeps logins and is neither a file nor a folder; remove it and sign in again", path)
-	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("%s keeps logins and is open to others (mode %04o); run: chmod %s %s", path, info.Mode().Perm(), mode, path)
 	}
-	return nil
-}
-
-// changeLogins writes the file anew, whole or not at all.
-func changeLogins(change func(map[string]savedLogin)) error {
-	logins, err := readLogins()
+	std := stdioOf(c)
+	if !onTerminal(std) {
+		return hint(err, "%s", todo)
+	}
+	fmt.Fprintln(std.err, "This needs a sign-in of the last few minutes.")
+	password, err := personsPassword(std, false, false)
 	if err != nil {
 		return err
 	}
-	change(logins)
-	path, err := loginsPath()
-	if err != nil {
+	if err := reauthenticate(c.Context(), client, string(password)); err != nil {
 		return err
 	}
-	b, err := json.MarshalIndent(logins, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".logins-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name()) // gone already when it was renamed
-	_, err = tmp.Write(b)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
+	return f(client)
 }
 
-// An output is the form in which a command prints what it has to say. A wrong
-// one is refused before the command has done anything.
-type output string
-
-func (o *output) String() string { return string(*o) }
-func (o *output) Type() string   { return "format" }
-func (o *output) Set(s string) error {
-	if s != "text" && s != "json" {
-		return errors.New("it is text or json")
-	}
-	*o = output(s)
-	return nil
+// reauthenticate makes the client's login a fresh one. A wrong password has
+// another hint than other things that are forbidden.
+func reauthenticate(ctx context.Context, client *api.Client, password string) error {
+	_, err := client.Reauthenticate(ctx, api.PasswordRequest{Password: password})
+	return ifWrong(err, "try again, or run: agent-vault auth login")
 }
 
-// add gives the command -o text|json.
-func (o *output) add(c *cobra.Command) {
-	*o = "text"
-	c.Flags().VarP(o, "output", "o", "text or json")
-}
-
-// print writes v as JSON when that was asked for, else as text does.
-func (o *output) print(w io.Writer, v any, text func(io.Writer)) error {
-	var b bytes.Buffer
-	if *o == "json" {
-		e := json.NewEncoder(&b)
-		e.SetIndent("", "  ")
-		if err := e.Encode(v); err != nil {
-			return err
-		}
-	} else {
-		text(&b)
+// ifWrong hints at what to do about a wrong password.
+func ifWrong(err error, todo string) error {
+	if isCode(err, vault.CodeWrongPassword) {
+		return hint(err, "%s", todo)
 	}
-	_, err := w.Write(b.Bytes())
 	return err
 }

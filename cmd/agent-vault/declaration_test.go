@@ -1,15 +1,12 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"os"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/spf13/cobra"
 
 	"agentvault/api"
 	"agentvault/vault"
@@ -17,7 +14,7 @@ import (
 
 func TestBadDeclarations(t *testing.T) {
 	const secret = "sk-live-3f9a77c1e2d4b6a8"
-	const inline = `a credential is written {from: "env:NAME"} or {from: "file:PATH"}; values never stand in the declaration`
+	const inline = "the value of a credential never stands in the declaration"
 	const noMap = `it must be a map; the first line of one is "vaults:"`
 	const noVaults = `it declares no vaults; the first line of one is "vaults:", and a list follows`
 	in := func(credential string) string {
@@ -63,6 +60,13 @@ func TestBadDeclarations(t *testing.T) {
 			if strings.Contains(err.Error(), secret) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("it repeats the value, or has lines: %q", err)
 			}
+			wantHint := ""
+			if tt.want == inline {
+				wantHint = `write {from: "env:NAME"} or {from: "file:PATH"}`
+			}
+			if _, todo := explained(fmt.Errorf("vault.yaml: %w", err)); todo != wantHint {
+				t.Errorf("hint %q, want %q", todo, wantHint)
+			}
 		})
 	}
 }
@@ -100,6 +104,7 @@ vaults:
 func TestUnreadableDeclarations(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "none")
 	t.Setenv("TEST_EMPTY", "")
+	long, empty := write(t, "long", strings.Repeat("v", maxValue+1), 0o600), write(t, "empty", "\n", 0o600)
 	in := func(from string) string {
 		return `vaults: [{name: default, credentials: {API_KEY: {from: "` + from + `"}}}]`
 	}
@@ -110,6 +115,8 @@ func TestUnreadableDeclarations(t *testing.T) {
 		{"too long", "-", "vaults: [{name: default}] #" + strings.Repeat(" ", maxDeclaration), "-: it is longer than 16 MiB"},
 		{"variable not set", "-", in("env:TEST_NOT_SET"), where + "the variable TEST_NOT_SET is not set"},
 		{"variable empty", "-", in("env:TEST_EMPTY"), where + "the variable TEST_EMPTY is not set"},
+		{"value too long", "-", in("file:" + long), where + "the value is longer than 64 KiB"},
+		{"value empty", "-", in("file:" + empty), where + "the value is empty"},
 		{"no value file", "-", in("file:" + missing), where + "open " + missing + ": no such file or directory"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -155,36 +162,4 @@ func TestUnknownKey(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
-}
-
-// TestHelp: every command says what it does, and shows how.
-func TestHelp(t *testing.T) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer null.Close()
-	var visit func(c *cobra.Command, path []string)
-	visit = func(c *cobra.Command, path []string) {
-		if c.Hidden {
-			return
-		}
-		t.Run(c.CommandPath(), func(t *testing.T) {
-			var out, errs bytes.Buffer
-			if status := run(context.Background(), append(path, "--help"), stdio{null, &out, &errs}); status != 0 || errs.Len() != 0 {
-				t.Fatalf("exit status %d: %s", status, errs.String())
-			}
-			_, example, ok := strings.Cut(out.String(), "\nExamples:\n")
-			if !ok || !strings.Contains(strings.SplitN(example, "\n\n", 2)[0], "agent-vault ") {
-				t.Errorf("no example:\n%s", out.String())
-			}
-			if c.Short == "" || strings.HasSuffix(c.Short, ".") {
-				t.Errorf("short: %q", c.Short)
-			}
-		})
-		for _, below := range c.Commands() {
-			visit(below, append(path[:len(path):len(path)], below.Name()))
-		}
-	}
-	visit(newRoot(stdio{in: null}), nil)
 }

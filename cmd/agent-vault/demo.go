@@ -26,7 +26,7 @@ import (
 
 const demoHost = "api.demo.example"
 
-func demoCommand(std stdio) *cobra.Command {
+func demoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
 		Short: "Show an agent using a key that it cannot read; needs no network",
@@ -37,6 +37,7 @@ is not allowed. Everything is on loopback, and removed at the end.`,
 		Example: "  agent-vault demo",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			std := stdioOf(c)
 			// A reader that goes away must not end it before it has cleaned up.
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 			defer stop()
@@ -182,7 +183,7 @@ vaults:
 
 // prepare does what an owner does, over the API.
 func (d *demo) prepare(ctx context.Context) (s api.SessionResponse, caPEM []byte, err error) {
-	client := &api.Client{Address: d.inst.baseURL()}
+	client := &api.Client{Address: d.inst.baseURL(), Name: clientName()}
 	owner, err := client.Register(ctx, api.LoginRequest{Email: "owner@demo.example", Password: rand.Text()})
 	if err != nil {
 		return s, nil, err

@@ -26,10 +26,11 @@ type agentReport struct {
 // demoAgentCommand is the demo's agent: a process of its own that asks for one
 // URL. It takes proxy and roots from the environment as any Go program does; to
 // the vault's own address it shows its session token.
-func demoAgentCommand(std stdio) *cobra.Command {
+func demoAgentCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: demoAgentName + " URL", Hidden: true, Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			std := stdioOf(c)
 			req, err := http.NewRequestWithContext(c.Context(), "GET", args[0], nil)
 			if err != nil {
 				return err

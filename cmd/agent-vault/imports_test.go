@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -122,6 +123,49 @@ func reachable(imports map[string][]string, from, except string) []string {
 	}
 	visit(from)
 	return slices.Sorted(maps.Keys(seen))
+}
+
+// TestDependencies: every module that go.mod requires directly has its row in
+// docs/dependencies.md, and only those.
+func TestDependencies(t *testing.T) {
+	var mod struct {
+		Require []struct {
+			Path     string
+			Indirect bool
+		}
+	}
+	cmd := exec.Command("go", "mod", "edit", "-json")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(out, &mod); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile("../../docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got []string
+	for _, r := range mod.Require {
+		if !r.Indirect {
+			want = append(want, r.Path)
+		}
+	}
+	for line := range strings.Lines(string(doc)) {
+		cell, _, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
+		for _, name := range strings.Split(cell, ", ") {
+			if path := strings.Trim(name, "`"); path != name {
+				got = append(got, path)
+			}
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("rows for\n%q, want\n%q", got, want)
+	}
 }
 
 // TestOffenders holds the check itself.

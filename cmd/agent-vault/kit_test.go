@@ -262,16 +262,22 @@ func (i *instance) path(name string) string { return filepath.Join(i.dir, name) 
 
 var addressOf = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
 
-// start runs the server and waits for the line that says it is ready.
 func (i *instance) start() {
 	i.t.Helper()
-	i.cmd = exec.Command(builtBinary(i.t), "server", "--config", i.path("config.yaml"))
+	if err := i.launch(builtBinary(i.t)); err != nil {
+		i.t.Fatal(err)
+	}
+}
+
+// launch runs the server and waits for the line that says it is ready.
+func (i *instance) launch(binary string) error {
+	i.cmd = exec.Command(binary, "server", "--config", i.path("config.yaml"))
 	i.cmd.Env = i.env()
 	i.stderr = new(syncBuffer)
 	i.cmd.Stderr = i.stderr
 	i.cmd.Stdout = i.stderr
 	if err := i.cmd.Start(); err != nil {
-		i.t.Fatal(err)
+		return err
 	}
 	done := make(chan struct{})
 	i.done = done
@@ -280,26 +286,32 @@ func (i *instance) start() {
 	for {
 		select {
 		case <-done:
-			i.t.Fatalf("server ended before it was ready:\n%s", i.stderr)
+			return fmt.Errorf("server ended before it was ready:\n%s", i.stderr)
 		case <-time.After(20 * time.Millisecond):
 		}
 		for line := range strings.Lines(i.stderr.String()) {
 			urls := addressOf.FindAllString(line, -1)
 			if len(urls) == 2 && strings.HasSuffix(line, "\n") {
 				i.API, i.Proxy = urls[0], urls[1]
-				return
+				return nil
 			}
 		}
 	}
 }
 
 func (i *instance) stop() {
+	if err := i.halt(); err != nil {
+		i.t.Error(err)
+	}
+}
+
+func (i *instance) halt() error {
 	_ = i.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-i.done:
+		return nil
 	case <-time.After(15 * time.Second):
-		_ = i.cmd.Process.Kill()
-		i.t.Errorf("server did not end on SIGTERM:\n%s", i.stderr)
+		return fmt.Errorf("server did not end on SIGTERM: %v\n%s", i.cmd.Process.Kill(), i.stderr)
 	}
 }
 

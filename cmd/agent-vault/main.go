@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -12,12 +11,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-)
-
-// Exit statuses besides a child's own.
-const (
-	exitFailed = 1
-	exitUsage  = 2
 )
 
 func main() {
@@ -36,46 +29,8 @@ type stdio struct {
 func run(ctx context.Context, args []string, io stdio) int {
 	root := newRoot(io)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	var status *exitStatus
-	var usage *usageError
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &status):
-		return status.code
-	}
-	if errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted")
-	}
-	fmt.Fprintf(io.err, "agent-vault: %s\n", strings.ReplaceAll(err.Error(), "\n", "; ")) // of joined errors
-	var failed *statusError
-	switch {
-	case errors.As(err, &usage):
-		return exitUsage
-	case errors.As(err, &failed):
-		return failed.code
-	}
-	return exitFailed
+	return report(io.err, root.ExecuteContext(ctx))
 }
-
-// A statusError is an error with an exit status of its own.
-type statusError struct {
-	error
-	code int
-}
-
-func (e *statusError) Unwrap() error { return e.error }
-
-// An exitStatus ends the process without a word: a child has said its own.
-type exitStatus struct{ code int }
-
-func (e *exitStatus) Error() string { return fmt.Sprintf("exit status %d", e.code) }
-
-// A usageError is a command that was not understood.
-type usageError struct{ error }
-
-func (e *usageError) Unwrap() error { return e.error }
 
 func newRoot(io stdio) *cobra.Command {
 	root := &cobra.Command{
@@ -84,7 +39,13 @@ func newRoot(io stdio) *cobra.Command {
 		Long: `Agent Vault lets AI agents use credentials that they can never read.
 
 The server keeps the credentials and reaches the world in the agents' place;
-an agent holds a session token that is worth nothing anywhere else.`,
+an agent holds a session token that is worth nothing anywhere else.
+
+Commands that print data take -o table, json or yaml. Values of credentials and
+passwords never stand on the command line: they are asked for without echo, or
+read from standard input, the environment or a file. The exit status is 0 when
+it was done, 1 when it was refused or failed, 2 when the command was not
+understood; vault run passes its command's on.`,
 		Example: `  agent-vault demo                                   see it work, with nothing installed
   agent-vault server                                 start the server
   agent-vault auth register --email you@example.com  make yourself its owner
@@ -94,7 +55,9 @@ an agent holds a session token that is worth nothing anywhere else.`,
 		SilenceErrors: true,
 		Args:          noArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		Version:       currentVersion().String(),
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetIn(io.in)
 	root.SetOut(io.out)
 	root.SetErr(io.err)
@@ -102,25 +65,64 @@ an agent holds a session token that is worth nothing anywhere else.`,
 		// pflag repeats what strconv or time say of a value.
 		text, _, _ := strings.Cut(err.Error(), ": strconv.")
 		text, _, _ = strings.Cut(text, ": time: ")
-		return &usageError{fmt.Errorf("%s; see: %s --help", text, c.CommandPath())}
+		return misused(c, "%s", text)
 	})
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.PersistentFlags().String("address", "", "the server's address (default: AGENT_VAULT_ADDR, or http://127.0.0.1:14321)")
+	root.SetHelpCommand(helpCommand())
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp) // where files fit, commands say so
 	root.AddCommand(
-		serverCommand(io), authCommand(io), applyCommand(io), vaultCommand(io), caCommand(io),
-		demoCommand(io), demoAgentCommand(io), versionCommand(io),
+		serverCommand(), authCommand(), applyCommand(), vaultCommand(), userCommand(),
+		agentCommand(), sessionCommand(), caCommand(),
+		credentialCommand(), serviceCommand(), catalogCommand(), proposalCommand(), eventsCommand(),
+		logsCommand(), hostsCommand(), policyCommand(),
+		demoCommand(), demoAgentCommand(), completionCommand(), versionCommand(),
 	)
 	return root
 }
 
+// must panics on a mistake in a command's making, such as a flag that it lacks.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// shortPath names a command without the program, which stands before every
+// error.
+func shortPath(c *cobra.Command) string {
+	_, path, _ := strings.Cut(c.CommandPath(), " ")
+	return path
+}
+
+// noArgs refuses every argument. One of a group is a command that there is not.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	if c.HasSubCommands() {
-		return &usageError{fmt.Errorf("there is no command %q; see: %s --help", args[0], c.CommandPath())}
+	if !c.HasSubCommands() {
+		return misused(c, "%s takes no argument %q", shortPath(c), args[0])
 	}
-	return &usageError{fmt.Errorf("%s takes no argument %q; see: %s --help", c.CommandPath(), args[0], c.CommandPath())}
+	c.SuggestionsMinimumDistance = 2 // cobra's own default, which it sets elsewhere
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		return &usageError{hint(fmt.Errorf("there is no command %q", args[0]), "did you mean: %s %s", c.CommandPath(), near[0])}
+	}
+	return misused(c, "there is no command %q", args[0])
+}
+
+// exactly wants one argument for each name, as in exactly("VAULT", "KEY"). The
+// hint is the command's first example.
+func exactly(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		example, _, _ := strings.Cut(c.Example, "\n")
+		example = strings.TrimSpace(example)
+		switch {
+		case len(args) < len(names):
+			return &usageError{hint(fmt.Errorf("%s: %s is missing", shortPath(c), names[len(args)]), "as in: %s", example)}
+		case len(args) > len(names):
+			return &usageError{hint(fmt.Errorf("%s takes no argument %q", shortPath(c), args[len(names)]), "as in: %s", example)}
+		}
+		return nil
+	}
 }
 
 // group is a command that only has commands below it.

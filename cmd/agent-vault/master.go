@@ -44,7 +44,7 @@ func unlock(ctx context.Context, db *store.DB, dataDir string, ask masterSource,
 		if ring.KDF == seal.KDFPassword {
 			return seal.Key{}, errors.New("the master password is wrong")
 		}
-		return seal.Key{}, fmt.Errorf("%s does not belong to this data folder; restore the file that does", keyFile(dataDir))
+		return seal.Key{}, hint(fmt.Errorf("%s does not belong to this data folder", keyFile(dataDir)), "restore the file that does from a backup")
 	}
 	return key, err
 }
@@ -60,16 +60,16 @@ func findMaster(ring seal.Keyring, exists bool, dataDir string, ask masterSource
 	}
 	if len(password) > 0 {
 		if exists && ring.KDF != seal.KDFPassword {
-			return nil, fmt.Errorf("this data folder is unlocked by its key file, %s, not by a password; start without %s and --password-stdin", keyFile(dataDir), masterPasswordVariable)
+			return nil, hint(fmt.Errorf("this data folder is unlocked by its key file, %s, not by a password", keyFile(dataDir)), "start without %s and --password-stdin", masterPasswordVariable)
 		}
 		return seal.Password(password), nil
 	}
 	if exists && ring.KDF == seal.KDFPassword {
-		return nil, fmt.Errorf("this data folder needs its master password; set %s, or use --password-stdin", masterPasswordVariable)
+		return nil, hint(errors.New("this data folder needs its master password"), "set %s, or use --password-stdin", masterPasswordVariable)
 	}
 	path := keyFile(dataDir)
 	if _, err := os.Lstat(path); exists && errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("the key file %s is missing; without it nothing in this data folder can be opened; restore it from a backup", path)
+		return nil, hint(fmt.Errorf("the key file %s is missing; without it nothing in this data folder can be opened", path), "restore it from a backup")
 	}
 	key, created, err := seal.LoadOrCreateKeyFile(path)
 	if err != nil {
@@ -124,9 +124,9 @@ func (m masterSource) password(ring seal.Keyring, exists bool) ([]byte, error) {
 func operatorsMaster(std stdio, fromStdin bool) (masterSource, error) {
 	given, set := os.LookupEnv(masterPasswordVariable)
 	if set && given == "" {
-		return masterSource{}, fmt.Errorf("%s is set and empty; give it a value, or unset it to keep the key in a file", masterPasswordVariable)
+		return masterSource{}, hint(fmt.Errorf("%s is set and empty", masterPasswordVariable), "give it a value, or unset it to keep the key in a file")
 	}
-	m := masterSource{given: []byte(given), line: fromStdin, ask: term.IsTerminal(int(std.in.Fd())), std: std}
+	m := masterSource{given: []byte(given), line: fromStdin, ask: onTerminal(std), std: std}
 	return m, os.Unsetenv(masterPasswordVariable)
 }
 
@@ -146,7 +146,7 @@ func askPassword(std stdio, prompt string) ([]byte, error) {
 	case errors.As(err, &status):
 		return nil, errors.Join(err, term.Restore(fd, state))
 	case errors.Is(err, io.EOF): // Ctrl-D
-		err = errors.New("no password given")
+		err = errors.New("nothing was given")
 	}
 	return p, err
 }
@@ -177,7 +177,7 @@ func unlessSignalled(read func() ([]byte, error)) ([]byte, error) {
 // pipedPassword is what --password-stdin reads. A person who types it there does
 // not see it.
 func pipedPassword(std stdio, prompt string) ([]byte, error) {
-	if term.IsTerminal(int(std.in.Fd())) {
+	if onTerminal(std) {
 		return askPassword(std, prompt)
 	}
 	return unlessSignalled(func() ([]byte, error) { return passwordLine(std.in) })

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,12 +15,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"agentvault/api"
 )
 
-func vaultRunCommand(std stdio) *cobra.Command {
+func vaultRunCommand() *cobra.Command {
 	var f sessionFlags
 	c := &cobra.Command{
 		Use:   "run [--vault V] [--ttl D] -- CMD [ARG...]",
@@ -28,17 +28,27 @@ func vaultRunCommand(std stdio) *cobra.Command {
 
 The command gets a session of its own, the proxy settings and a bundle of root
 certificates that holds the system's and the vault's. The session ends with the
-command; its exit status and signals pass through. A command that cannot be run
-is status 126, and one that is not found 127.`,
+command, and within a minute when vault run itself was killed; the command's exit
+status and signals pass through. A command that cannot be run is status 126, and
+one that is not found 127.
+
+With an agent's token in AGENT_VAULT_SESSION_TOKEN and no login, the command gets
+that token: nothing is minted, renewed or ended. --ttl and --label do not go
+together with it. The vault is the one of --vault or AGENT_VAULT_VAULT, and the
+proxy entrance that of AGENT_VAULT_PROXY, or port 14322 beside the API.
+
+The login and the master password are not in the command's environment, and on
+Linux it cannot read them from vault run either, unless it runs as root.`,
 		Example: `  agent-vault vault run -- curl https://api.github.com/user
   agent-vault vault run --vault team-a --ttl 1h -- claude`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
-				return &usageError{errors.New("no command given; write it behind --, as in: agent-vault vault run -- my-agent")}
+				return &usageError{hint(errors.New("no command given"), "write it behind --, as in: agent-vault vault run -- my-agent")}
 			}
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			std := stdioOf(c)
 			path, err := exec.LookPath(args[0])
 			switch {
 			case errors.Is(err, fs.ErrPermission):
@@ -50,12 +60,16 @@ is status 126, and one that is not found 127.`,
 		},
 	}
 	c.Flags().SetInterspersed(false) // the command's flags are its own
+	c.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	f.add(c)
 	return c
 }
 
 // run mints a session, runs the command with it and ends it.
 func (f *sessionFlags) run(c *cobra.Command, path string, args []string, std stdio) error {
+	if err := hideMemory(); err != nil {
+		return fmt.Errorf("closing this process to its child: %w", err)
+	}
 	// From here on no signal ends this process by itself, so that no session is
 	// left behind.
 	signals := make(chan os.Signal, 8)
@@ -67,12 +81,17 @@ func (f *sessionFlags) run(c *cobra.Command, path string, args []string, std std
 		of, err = f.prepare(c, args[0])
 		return err
 	})
-	if token := of.session.Token; token != "" { // also of one that came too late
+	if of.minted() { // also of one that came too late
 		client, addressErr := anonymous(c)
 		if addressErr != nil {
 			return addressErr
 		}
-		defer revoke(client.Address, of.session, std)
+		stop := leaseOf(client.Address, of.session).kept(std)
+		defer func() {
+			if !stop() {
+				revoke(client.Address, of.session, std)
+			}
+		}()
 	}
 	if err != nil {
 		return err
@@ -83,7 +102,10 @@ func (f *sessionFlags) run(c *cobra.Command, path string, args []string, std std
 // prepare asks the server for all that a child needs. The session that it
 // returns is there even when it fails after that.
 func (f *sessionFlags) prepare(c *cobra.Command, command string) (of childOf, err error) {
-	if of.session, err = f.mint(c, "vault run "+shortLabel(command)); err != nil {
+	if token := agentTokenAlone(c); token != "" {
+		return f.prepareAgent(c, token)
+	}
+	if of.session, err = f.mint(c, cmp.Or(f.label, "vault run "+shortLabel(command)), true); err != nil {
 		return of, err
 	}
 	client, err := anonymous(c)
@@ -129,11 +151,16 @@ func shortLabel(command string) string {
 // revoke ends the session with its own token: the person's login may have
 // ended meanwhile.
 func revoke(address string, s api.SessionResponse, std stdio) {
-	own := &api.Client{Address: address, Token: s.Token}
+	own := &api.Client{Address: address, Token: s.Token, Name: clientName()}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := own.RevokeSelf(ctx); err != nil {
-		fmt.Fprintf(std.err, "agent-vault: the session could not be ended, and lasts until %s: %v\n", s.ExpiresAt.Local().Format(time.RFC3339), err)
+	err := own.RevokeSelf(ctx)
+	if isUnauthorized(err) {
+		return // somebody else has ended it
+	}
+	if err != nil {
+		why, _ := explained(err) // the hint would be of no use any more
+		fmt.Fprintf(std.err, "agent-vault: the session could not be ended, and lasts until %s: %s\n", shownTime(s.ExpiresAt), plain(why))
 	}
 }
 
@@ -175,7 +202,7 @@ func runChild(path string, args []string, of childOf, signals <-chan os.Signal, 
 	ended, forwarded := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(forwarded)
-		forward(signals, cmd.Process, term.IsTerminal(int(std.in.Fd())), ended)
+		forward(signals, cmd.Process, onTerminal(std), ended)
 	}()
 	err = cmd.Wait()
 	close(ended)

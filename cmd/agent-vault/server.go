@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -21,7 +22,7 @@ const (
 	cutTime   = 5 * time.Second
 )
 
-func serverCommand(std stdio) *cobra.Command {
+func serverCommand() *cobra.Command {
 	var passwordStdin bool
 	c := &cobra.Command{
 		Use:   "server",
@@ -39,6 +40,7 @@ AGENT_VAULT_LISTEN_API), then flags.`,
   AGENT_VAULT_MASTER_PASSWORD=… agent-vault server --data-dir /var/lib/agent-vault`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			std := stdioOf(c)
 			cfg, err := loadConfig(c.Flags(), os.Environ())
 			if err != nil {
 				return err
@@ -62,7 +64,10 @@ AGENT_VAULT_LISTEN_API), then flags.`,
 			return errors.Join(err, i.shutdown())
 		},
 	}
+	c.AddCommand(resetPasswordCommand())
 	addConfigFlags(c.Flags())
+	must(c.MarkFlagFilename("config", "yaml", "yml", "json", "toml"))
+	must(c.MarkFlagDirname("data-dir"))
 	c.Flags().BoolVar(&passwordStdin, "password-stdin", false, "read the master password from standard input")
 	return c
 }
@@ -119,7 +124,7 @@ func newLogger(cfg *config, stderr io.Writer) *slog.Logger {
 
 func listenError(name, addr string, err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return fmt.Errorf("%s: %s is in use, perhaps by another server; name another address", name, addr)
+		return hint(fmt.Errorf("%s: %s is in use, perhaps by another server", name, addr), "stop that one, or name another address with --%s", strings.ReplaceAll(name, ".", "-"))
 	}
 	return fmt.Errorf("%s: %w", name, err)
 }

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"agentvault/api"
+	"agentvault/policy"
+)
+
+func policyCommand() *cobra.Command {
+	return group("policy", "Ask what would happen to a request, and what a change would change",
+		policyCheckCommand(), policyReplayCommand())
+}
+
+func policyCheckCommand() *cobra.Command {
+	var o output
+	var vaultName string
+	c := &cobra.Command{
+		Use:   "check METHOD URL",
+		Short: "Say what would happen to a request, and why",
+		Long: `Say what would happen if an agent of the vault sent this request, and why: which
+service and rule decide, and which credentials go out. Nothing is sent. Limits,
+the addresses of the host and the upstream are not looked at.`,
+		Example: `  agent-vault policy check --vault default GET https://api.github.com/user
+  agent-vault policy check POST api.stripe.com/v1/charges -o json`,
+		Args: exactly("METHOD", "URL"), ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(c *cobra.Command, args []string) error {
+			return printAnswer(c, &o, func(client *api.Client) (api.PolicyVerdict, error) {
+				return client.CheckPolicy(c.Context(), vaultOrDefault(vaultName), strings.ToUpper(args[0]), args[1])
+			}, printVerdict)
+		},
+	}
+	addVault(c, &vaultName)
+	o.add(c)
+	return c
+}
+
+func printVerdict(w io.Writer, v api.PolicyVerdict) {
+	fmt.Fprintln(w, plain(v.Explanation))
+	pairs := []string{"request", v.Method + " " + v.Target + v.Path, "vault", v.Vault}
+	if v.Service != "" {
+		pairs = append(pairs, "service", v.Service)
+	}
+	if v.Rule != nil && v.RuleIndex != nil {
+		pairs = append(pairs, "rule", fmt.Sprintf("%d: %s", *v.RuleIndex, shownRule(*v.Rule)))
+	}
+	for _, cr := range v.Credentials {
+		shown := cr.Key
+		if !cr.Present {
+			shown += " (no value)"
+		}
+		pairs = append(pairs, "credential", shown)
+	}
+	if v.Fault != "" {
+		pairs = append(pairs, "agent gets", v.Fault)
+	}
+	facts(w, pairs...)
+}
+
+func shownRule(r policy.Rule) string {
+	action, methods, paths := "allow", "every method", "every path"
+	if r.Action != "" {
+		action = string(r.Action)
+	}
+	if len(r.Methods) > 0 {
+		methods = strings.Join(r.Methods, ", ")
+	}
+	if len(r.Paths) > 0 {
+		paths = strings.Join(r.Paths, ", ")
+	}
+	return fmt.Sprintf("%s %s on %s", action, methods, paths)
+}
+
+// replays is what policy replay prints: one for each vault of the file.
+type replays struct {
+	Replays []api.ReplayResponse `json:"replays"`
+}
+
+func policyReplayCommand() *cobra.Command {
+	var o output
+	var vaultName, since string
+	var file fileFlag
+	c := &cobra.Command{
+		Use:   "replay -f FILE",
+		Short: "List recorded requests that changed services would decide otherwise",
+		Long: `Ask the services of a declaration about each request that was recorded, and list
+the decisions that would differ from those of the services that the vaults have
+now. Nothing is changed, and nothing is sent. The file is a declaration, or holds
+the services of one vault alone: a list, or a map with one under "services:". A vault that the file gives no
+services stays as it is, and is left out.`,
+		Example: `  agent-vault policy replay --since 24h -f new.yaml
+  agent-vault policy replay --vault default -f - -o json < new.yaml`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			std := stdioOf(c)
+			if err := file.check(c); err != nil {
+				return err
+			}
+			from, err := parseSince(since, time.Now())
+			if err != nil {
+				return err
+			}
+			requests, err := readReplays(string(file), std.in, vaultName, from)
+			if err != nil {
+				return err
+			}
+			return printAnswer(c, &o, func(client *api.Client) (replays, error) {
+				all := replays{Replays: []api.ReplayResponse{}}
+				for _, r := range requests {
+					answer, err := client.ReplayPolicy(c.Context(), r)
+					if err != nil {
+						return all, err
+					}
+					all.Replays = append(all.Replays, answer)
+				}
+				return all, nil
+			}, printReplays)
+		},
+	}
+	c.Flags().StringVar(&vaultName, "vault", "", "of the file's vaults this one only")
+	completeFlag(c, "vault", flagOf(vaultNames))
+	file.add(c, "services (YAML or JSON), as service set takes them, or a declaration")
+	addSince(c, &since)
+	o.add(c)
+	return c
+}
+
+// readReplays reads a declaration. Values of credentials are not fetched.
+func readReplays(file string, stdin io.Reader, vaultName string, since time.Time) ([]api.ReplayRequest, error) {
+	raw, err := readBounded(file, stdin)
+	if err != nil {
+		return nil, err
+	}
+	d, err := parseEither(raw, vaultName)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	var requests []api.ReplayRequest
+	for _, v := range d.Vaults {
+		if v.Services == nil || vaultName != "" && v.Name != vaultName {
+			continue
+		}
+		r := api.ReplayRequest{Vault: v.Name, Services: v.Services}
+		if !since.IsZero() {
+			r.Since = &since
+		}
+		requests = append(requests, r)
+	}
+	switch {
+	case len(requests) == 0 && vaultName != "":
+		return nil, fmt.Errorf("%s: it gives no services for a vault %s", file, vaultName)
+	case len(requests) == 0:
+		return nil, fmt.Errorf("%s: it gives no services for any vault", file)
+	}
+	return requests, nil
+}
+
+// parseEither reads a declaration, or the services of one vault.
+func parseEither(raw []byte, vaultName string) (declaration, error) {
+	document, _, err := readDocument(raw)
+	if err != nil {
+		return declaration{}, err
+	}
+	m, isMap := document.(map[string]any)
+	_, alone := m["services"]
+	if _, isList := document.([]any); !isList && !(isMap && alone && m["vaults"] == nil) {
+		return parseDeclaration(raw)
+	}
+	services, err := parseServices(raw)
+	return declaration{Vaults: []declaredVault{{Name: vaultOrDefault(vaultName), Services: services}}}, err
+}
+
+func printReplays(w io.Writer, all replays) {
+	for _, r := range all.Replays {
+		more := ""
+		if r.Skipped > 0 {
+			more += fmt.Sprintf("; %d could not be replayed", r.Skipped)
+		}
+		if r.Truncated {
+			more += "; there are more than were looked at"
+		}
+		fmt.Fprintf(w, "vault %s: %d requests, %d decisions differ%s\n", plain(r.Vault), r.Requests, len(r.Flips), more)
+		if len(r.Flips) == 0 {
+			continue
+		}
+		list(w, []string{"TIMES", "LAST", "NOW", "THEN", "REQUEST", "AGENTS"}, r.Flips, func(f api.FlipInfo) []string {
+			request := shownRequest(api.RequestInfo{Method: f.Method, Target: f.Target, Path: f.Path})
+			return []string{strconv.FormatInt(f.Count, 10), shownTime(f.LastAt), shownDecision(f.Before), shownDecision(f.After), request, shownList(f.Agents)}
+		})
+	}
+}
+
+// shownDecision is a decision, and for a refusal why.
+func shownDecision(d api.DecidedInfo) string {
+	why := d.Service
+	if d.Decision != "allow" {
+		why = d.Reason
+		if d.Service != "" {
+			why += ", " + d.Service
+		}
+	}
+	return fmt.Sprintf("%s (%s)", d.Decision, why)
+}

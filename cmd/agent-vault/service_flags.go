@@ -1,0 +1,202 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"agentvault/policy"
+	"agentvault/policy/inject"
+)
+
+// serviceFlags describe one service.
+type serviceFlags struct {
+	name, host, scheme, description string
+
+	kind                    string
+	key, username, password keyFlag
+	prefix, parameter       string
+	headers                 []string
+
+	rules []policy.Rule
+}
+
+// A keyFlag takes the key of a credential, never its value.
+type keyFlag string
+
+func (k *keyFlag) String() string { return string(*k) }
+func (k *keyFlag) Type() string   { return "KEY" }
+
+// Set takes everything: pflag would repeat what is refused here, and it may be a
+// value. inject.Parse refuses it without.
+func (k *keyFlag) Set(s string) error { *k = keyFlag(s); return nil }
+
+// kindFlags are the flags of each kind of auth, and the fields that they fill.
+var kindFlags = map[string]map[string]string{
+	"bearer":      {"key": "token"},
+	"basic":       {"username": "username", "password": "password"},
+	"api-key":     {"key": "key", "header": "header", "prefix": "prefix"},
+	"query":       {"key": "key", "parameter": "parameter"},
+	"custom":      {"header": "headers"},
+	"passthrough": {},
+}
+
+// neededFlags are those without which a kind of auth cannot be.
+var neededFlags = map[string][]string{
+	"bearer": {"key"}, "basic": {"username"}, "api-key": {"key"}, "query": {"key", "parameter"},
+}
+
+// otherFlags of a service are not about its auth.
+var otherFlags = []string{"name", "host", "scheme", "description", "auth", "allow", "deny"}
+
+// authFlags are all that kindFlags has.
+var authFlags = []string{"key", "username", "password", "header", "prefix", "parameter"}
+
+func (f *serviceFlags) add(c *cobra.Command) {
+	kinds := slices.Sorted(maps.Keys(kindFlags))
+	flags := c.Flags()
+	flags.StringVar(&f.name, "name", "", "the service's name (default: made from the host)")
+	flags.StringVar(&f.host, "host", "", "host, *.host or host:port, also with /path/* behind it")
+	flags.StringVar(&f.scheme, "scheme", "", "http for plain http, which needs a port in --host (default https)")
+	flags.StringVar(&f.description, "description", "", "what agents read about it")
+	flags.StringVar(&f.kind, "auth", "", "kind of auth: "+strings.Join(kinds, ", "))
+	flags.Var(&f.key, "key", "credential of a bearer, api-key or query auth")
+	flags.Var(&f.username, "username", "credential of a basic auth that holds the user name")
+	flags.Var(&f.password, "password", "credential of a basic auth that holds the password")
+	flags.StringArrayVar(&f.headers, "header", nil, "api-key: the header's name (default Authorization); custom: 'NAME: text with {{ KEY }}', repeatable")
+	flags.StringVar(&f.prefix, "prefix", "", "api-key: what stands before the value in the header")
+	flags.StringVar(&f.parameter, "parameter", "", "query: the parameter's name")
+	flags.Var(&ruleFlag{&f.rules, policy.ActionAllow}, "allow", "rule that allows, as in 'GET,HEAD /v1/*', repeatable")
+	flags.Var(&ruleFlag{&f.rules, policy.ActionDeny}, "deny", "rule that refuses, as in 'DELETE', repeatable")
+	completeFlag(c, "auth", fixed(kinds...))
+	completeFlag(c, "scheme", fixed("https", "http"))
+	for _, flag := range []string{"key", "username", "password"} {
+		completeFlag(c, flag, flagOf(credentialKeys))
+	}
+}
+
+// changed names a flag of these that was given, or is "".
+func (f *serviceFlags) changed(c *cobra.Command) string {
+	for _, name := range slices.Concat(otherFlags, authFlags) {
+		if c.Flags().Changed(name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// authOf is the auth that the flags describe.
+func (f *serviceFlags) authOf(c *cobra.Command) (a inject.Auth, err error) {
+	fields, known := kindFlags[f.kind]
+	switch {
+	case f.kind == "":
+		return a, misused(c, "--auth is missing: it is one of %s", strings.Join(slices.Sorted(maps.Keys(kindFlags)), ", "))
+	case !known && slices.Contains(inject.Types(), f.kind):
+		return a, misused(c, "there are no flags for --auth %s: describe the service in a file, for -f", f.kind)
+	case !known:
+		return a, misused(c, "--auth is one of %s", strings.Join(slices.Sorted(maps.Keys(kindFlags)), ", "))
+	}
+	auth := map[string]any{"type": f.kind}
+	for _, flag := range authFlags {
+		if !c.Flags().Changed(flag) {
+			continue
+		}
+		field, ok := fields[flag]
+		if !ok {
+			return a, misused(c, "--%s is not for --auth %s", flag, f.kind)
+		}
+		if auth[field], err = f.field(c, flag); err != nil {
+			return a, err
+		}
+	}
+	for _, flag := range neededFlags[f.kind] {
+		if value, _ := auth[fields[flag]].(string); value == "" {
+			return a, misused(c, "--%s is missing", flag)
+		}
+	}
+	raw, err := json.Marshal(auth)
+	if err != nil {
+		return a, err
+	}
+	if err := a.UnmarshalJSON(raw); err != nil {
+		return a, err
+	}
+	if _, err := inject.Parse(a); err != nil {
+		return a, misused(c, "%w", err)
+	}
+	return a, nil
+}
+
+// field is what a flag says of the auth.
+func (f *serviceFlags) field(c *cobra.Command, flag string) (any, error) {
+	if flag != "header" {
+		return c.Flags().Lookup(flag).Value.String(), nil
+	}
+	if f.kind != "custom" {
+		if len(f.headers) > 1 {
+			return nil, misused(c, "--header is given once with --auth %s", f.kind)
+		}
+		return f.headers[0], nil
+	}
+	headers := make(map[string]string)
+	for _, h := range f.headers {
+		name, text, ok := strings.Cut(h, ":")
+		if !ok {
+			return nil, misused(c, "--header of --auth custom is written as 'X-Api-Key: {{ API_KEY }}'")
+		}
+		if _, twice := headers[name]; twice {
+			return nil, misused(c, "--header %s stands there twice", plain(name))
+		}
+		headers[name] = strings.TrimSpace(text)
+	}
+	return headers, nil
+}
+
+// checkRules refuses rules that allow nothing, which a person who writes --deny
+// alone does not mean.
+func (f *serviceFlags) checkRules(c *cobra.Command) error {
+	if len(f.rules) > 0 && !slices.ContainsFunc(f.rules, func(r policy.Rule) bool { return r.Action != policy.ActionDeny }) {
+		return &usageError{hint(fmt.Errorf("%s: with --deny alone nothing is allowed", shortPath(c)), "put --allow '*' behind it, to allow all the rest")}
+	}
+	return nil
+}
+
+// A ruleFlag adds rules to a list that --allow and --deny share, so that their
+// order on the command line is that of the rules.
+type ruleFlag struct {
+	rules  *[]policy.Rule
+	action policy.Action
+}
+
+func (f *ruleFlag) String() string { return "" }
+func (f *ruleFlag) Type() string   { return "rule" }
+
+func (f *ruleFlag) Set(s string) error {
+	words := strings.Fields(s)
+	if len(words) == 0 {
+		return errors.New("it is written as 'GET,HEAD /v1/*'; '*' is everything")
+	}
+	r := policy.Rule{}
+	if f.action == policy.ActionDeny { // allow is what a rule does
+		r.Action = f.action
+	}
+	if !strings.HasPrefix(words[0], "/") {
+		if words[0] != "*" {
+			r.Methods = strings.Split(strings.ToUpper(words[0]), ",")
+		}
+		words = words[1:]
+	}
+	for _, path := range words {
+		if !strings.HasPrefix(path, "/") {
+			return fmt.Errorf("methods come first, parted by commas; %q is no path, which begins with /", path)
+		}
+		r.Paths = append(r.Paths, path)
+	}
+	*f.rules = append(*f.rules, r)
+	return nil
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"agentvault/api"
+)
+
+// shownTime is a time as people read it; the zero time is "-".
+func shownTime(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+// shownAge is how long ago a time was, in its greatest unit.
+func shownAge(t, now time.Time) string {
+	switch d := now.Sub(t); {
+	case d < time.Minute:
+		return "just now"
+	case d < time.Hour:
+		return fmt.Sprintf("%dm ago", d/time.Minute)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh ago", d/time.Hour)
+	default:
+		return fmt.Sprintf("%dd ago", d/(24*time.Hour))
+	}
+}
+
+// shortDuration leaves out what is nothing: 5m for 5m0s.
+func shortDuration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// shownList is a list in a column: the first three, and how many more.
+func shownList(l []string) string {
+	if len(l) == 0 {
+		return "-"
+	}
+	shown := strings.Join(l[:min(len(l), 3)], ", ")
+	if len(l) > 3 {
+		shown += fmt.Sprintf(" and %d more", len(l)-3)
+	}
+	return shown
+}
+
+// shownGrants is one line of what agents may use, such as
+// default=proxy (github, stripe), team-a=member.
+func shownGrants(vaults []api.AgentVault) string {
+	if len(vaults) == 0 {
+		return "no vault"
+	}
+	var all []string
+	for _, v := range vaults {
+		shown := v.VaultName
+		if v.VaultRole != "" { // an invite of a user has it too
+			shown += "=" + v.VaultRole
+		}
+		if v.Services != nil {
+			shown += " (" + strings.Join(v.Services, ", ") + ")"
+		}
+		all = append(all, shown)
+	}
+	return strings.Join(all, ", ")
+}
+
+// shownYes is how tables show what is, or is not.
+func shownYes(is bool) string {
+	if is {
+		return "yes"
+	}
+	return "no"
+}
