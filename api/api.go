@@ -153,7 +153,7 @@ func (s *server) caPEM(w http.ResponseWriter, _ *http.Request) {
 
 func (s *server) openAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(s.document)
+	_, _ = w.Write(s.document) // likewise
 }
 
 func (s *server) health(context.Context, call[none]) (Status, error) { return Status{"ok"}, nil }

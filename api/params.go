@@ -32,6 +32,10 @@ type param struct {
 	name     string
 	required bool
 	field    reflect.StructField // its Index counts from In
+
+	otherwise   *string // what it is when it is not given
+	enum        []string
+	least, most int64 // of a number
 }
 
 // shapeOf panics when In is not of such a shape, or not of the pattern's.
@@ -39,7 +43,7 @@ func shapeOf(in reflect.Type, pattern string) shape {
 	var s shape
 	var other string
 	for _, f := range reflect.VisibleFields(in) {
-		if p, ok := paramOf(f); ok {
+		if p, ok := paramOf(f, pattern); ok {
 			s.params = append(s.params, p)
 		} else if f.Name == "Body" && len(f.Index) == 1 {
 			s.body, s.reads = f.Index, f.Type
@@ -64,12 +68,32 @@ func shapeOf(in reflect.Type, pattern string) shape {
 	return s
 }
 
-func paramOf(f reflect.StructField) (param, bool) {
+// paramOf reads the tags of a field, if they make it a parameter.
+func paramOf(f reflect.StructField, pattern string) (param, bool) {
 	for _, in := range []string{"path", "query", "header"} {
-		if tag, ok := f.Tag.Lookup(in); ok {
-			name, option, _ := strings.Cut(tag, ",")
-			return param{in: in, name: name, required: in == "path" || option == "required", field: f}, true
+		tag, ok := f.Tag.Lookup(in)
+		if !ok {
+			continue
 		}
+		name, option, _ := strings.Cut(tag, ",")
+		p := param{in: in, name: name, required: in == "path" || option == "required", field: f, most: 1<<31 - 1}
+		if text, ok := f.Tag.Lookup("default"); ok {
+			p.otherwise = &text
+		}
+		if text, ok := f.Tag.Lookup("enum"); ok {
+			p.enum = strings.Split(text, ",")
+		}
+		for name, bound := range map[string]*int64{"minimum": &p.least, "maximum": &p.most} {
+			text, ok := f.Tag.Lookup(name)
+			if !ok {
+				continue
+			}
+			var err error
+			if *bound, err = strconv.ParseInt(text, 10, 64); err != nil {
+				panic(fmt.Sprintf("api: %s: the %s of %s is no whole number", pattern, name, f.Name))
+			}
+		}
+		return p, true
 	}
 	return param{}, false
 }
@@ -118,27 +142,26 @@ func (p param) String() string {
 }
 
 func (p param) read(given []string, v reflect.Value) error {
-	text, ok := p.field.Tag.Lookup("default")
+	text := p.otherwise
 	switch {
 	case len(given) > 1:
 		return bad("%s stands there more than once", p)
 	case len(given) == 1:
-		text, ok = given[0], true
+		text = &given[0]
 	}
 	switch {
-	case !ok && p.required:
+	case text == nil && p.required:
 		return bad("%s is missing", p)
-	case !ok:
+	case text == nil:
 		return nil
-	case !utf8.ValidString(text):
+	case !utf8.ValidString(*text):
 		return bad("%s is not UTF-8", p)
-	case strings.IndexFunc(text, isControl) >= 0:
+	case strings.IndexFunc(*text, isControl) >= 0:
 		return bad("%s holds a control character", p)
+	case p.enum != nil && !slices.Contains(p.enum, *text):
+		return bad("%s is one of %s", p, strings.Join(p.enum, ","))
 	}
-	if enum, ok := p.field.Tag.Lookup("enum"); ok && !slices.Contains(strings.Split(enum, ","), text) {
-		return bad("%s is one of %s", p, enum)
-	}
-	return p.parse(text, v)
+	return p.parse(*text, v)
 }
 
 // parse holds a text to the field's type.
@@ -181,22 +204,9 @@ func (p param) parse(text string, v reflect.Value) error {
 
 // number parses a whole number within the field's bounds.
 func (p param) number(text string) (int64, error) {
-	least, most := p.bound("minimum", 0), p.bound("maximum", 1<<31-1)
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < least || n > most {
-		return 0, bad("%s is a whole number from %d to %d", p, least, most)
+	if err != nil || n < p.least || n > p.most {
+		return 0, bad("%s is a whole number from %d to %d", p, p.least, p.most)
 	}
 	return n, nil
-}
-
-func (p param) bound(tag string, otherwise int64) int64 {
-	text, ok := p.field.Tag.Lookup(tag)
-	if !ok {
-		return otherwise
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil {
-		panic("api: " + p.String() + ": " + err.Error())
-	}
-	return n
 }
