@@ -331,16 +331,20 @@ func TestAReaderDoesNotKeepDeletedBoxesForGood(t *testing.T) {
 		})
 	}()
 	<-inside
-	timer := time.AfterFunc(100*time.Millisecond, func() { close(leave) })
-	defer timer.Stop()
+	tidied, stop := db.Tidied()
+	defer stop()
 	put(t, db, func(tx vault.Tx) error { return tx.DeleteVault("id-1") })
+	close(leave)
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); fileWith(t, path, box[:64]) != ""; time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the deleted box still stands in %s", fileWith(t, path, box[:64]))
-		}
+	select {
+	case <-tidied:
+	case <-time.After(time.Minute):
+		t.Error("nobody tidied up")
+	}
+	if name := fileWith(t, path, box[:64]); name != "" {
+		t.Errorf("the deleted box still stands in %s", name)
 	}
 }
 

@@ -54,6 +54,7 @@ type DB struct {
 	changed bell        // somebody has committed
 	logged  bell        // the request log has grown
 	untidy  atomic.Bool // what was removed still stands in the write-ahead log
+	tidied  bell        // it no longer does
 
 	stop  context.CancelFunc
 	loops sync.WaitGroup // watch and tidy
@@ -267,11 +268,14 @@ func (db *DB) write(ctx context.Context, f func(*tx) error) (*tx, error) {
 // it would still stand. A reader that is in the way is not waited for; tidy
 // tries again.
 func (db *DB) truncate(ctx context.Context) {
+	db.untidy.Store(false)      // before it looks: what is removed meanwhile says so again
 	var busy, frames, moved int // SQLite reports a reader in the way in a row, not as an error
 	err := db.keeper.QueryRowContext(ctx, `PRAGMA wal_checkpoint(TRUNCATE)`).Scan(&busy, &frames, &moved)
-	if err == nil && busy == 0 {
-		db.untidy.Store(false)
+	if err != nil || busy != 0 {
+		db.untidy.Store(true)
+		return
 	}
+	db.tidied.ring()
 }
 
 // tidy truncates until it has worked.
