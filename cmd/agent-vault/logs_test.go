@@ -180,19 +180,31 @@ func TestStopWhileSomebodyFollows(t *testing.T) {
 	var said syncBuffer
 	table := exec.Command(builtBinary(t), "logs", "--follow")
 	table.Env, table.Dir, table.Stderr = w.env(), w.dir, &said
-	var lines syncBuffer
-	table.Stdout = &lines
+	out, err := table.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := table.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = table.Process.Kill() })
-	w.do(byPath, w.token, call{host: "api.test", target: "/"})
-	until(next, "/")
-	for end := time.Now().Add(20 * time.Second); !strings.Contains(lines.String(), "https://api.test/"); <-time.After(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("the table does not follow: %s", &said)
+	timeout := time.AfterFunc(time.Minute, func() { _ = table.Process.Kill() })
+	t.Cleanup(func() {
+		timeout.Stop()
+		_ = table.Process.Kill()
+	})
+	var lines strings.Builder
+	rows := bufio.NewReader(io.TeeReader(out, &lines))
+	shows := func(what string) {
+		t.Helper()
+		for row := ""; !strings.Contains(row, what); {
+			if row, err = rows.ReadString('\n'); err != nil {
+				t.Fatalf("the table does not show %s: %v %s", what, err, &said)
+			}
 		}
 	}
+	w.do(byPath, w.token, call{host: "api.test", target: "/"})
+	until(next, "/")
+	shows("https://api.test/")
 	began := time.Now()
 	if err := w.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -206,12 +218,13 @@ func TestStopWhileSomebodyFollows(t *testing.T) {
 	if r := until(next, "/after"); r.Agent != "vault token" {
 		t.Errorf("%+v", r)
 	}
+	shows("/after")
 	for _, cmd := range []*exec.Cmd{following, table} {
-		for end := time.Now().Add(10 * time.Second); cmd == table && !strings.Contains(lines.String(), "/after") && time.Now().Before(end); {
-			<-time.After(5 * time.Millisecond)
-		}
 		if err := cmd.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
+		}
+		if cmd == table {
+			_, _ = io.Copy(io.Discard, rows) // to its end, which Wait would cut off
 		}
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("Ctrl-C ends it with %v", err)
@@ -224,7 +237,7 @@ func TestStopWhileSomebodyFollows(t *testing.T) {
 (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d  (200|-  )     vault token       default       [^ ]+ +  GET https://api\.test/(after)?
 )+$`)
 	if !columns.MatchString(lines.String()) {
-		t.Errorf("%s", &lines)
+		t.Errorf("%s", lines.String())
 	}
 }
 

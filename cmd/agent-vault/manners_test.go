@@ -19,7 +19,7 @@ import (
 // after its time, says why, and leaves no intent without an outcome.
 func TestStopRecordsOutcomes(t *testing.T) {
 	if testing.Short() {
-		t.Skip("waits for the ten seconds that open requests have; not with -short")
+		t.Skip("needs the ten seconds that open requests have; run without -short")
 	}
 	w := newWorld(t)
 	conn, err := w.dial(byPath, w.token, "default", "api.test")

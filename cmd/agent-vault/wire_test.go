@@ -172,7 +172,7 @@ func TestEventsArriveAtOnce(t *testing.T) {
 // less than 64 MiB.
 func TestBigBodies(t *testing.T) {
 	if testing.Short() {
-		t.Skip("moves 4 GiB; not with -short")
+		t.Skip("needs the time to move 4 GiB; run without -short")
 	}
 	w := newWorld(t)
 	const size = 1 << 30
