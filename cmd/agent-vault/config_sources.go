@@ -104,10 +104,9 @@ func unknownKey(where, name string) error {
 }
 
 // otherVariables begin with AGENT_VAULT_ as well and are not configuration.
-var otherVariables = []string{
-	addressVariable, "AGENT_VAULT_SESSION_TOKEN", "AGENT_VAULT_TOKEN", vaultVariable,
-	masterPasswordVariable, loginTokenVariable,
-}
+var otherVariables = append([]string{
+	addressVariable, vaultVariable, proxyVariable, masterPasswordVariable, loginTokenVariable,
+}, agentTokenVariables...)
 
 // readEnvironment takes AGENT_VAULT_LISTEN_API for listen.api and so on. Lists
 // are parted by commas; maps are name=value, parted by commas. An empty

@@ -124,6 +124,7 @@ func TestUnknownVariables(t *testing.T) {
 		// Those of clients, and what Kubernetes sets for a service of our name.
 		"AGENT_VAULT_ADDR":                    "",
 		"AGENT_VAULT_TOKEN":                   "",
+		"AGENT_VAULT_PROXY":                   "",
 		"AGENT_VAULT_MASTER_PASSWORD":         "",
 		"AGENT_VAULT_SERVICE_HOST":            "",
 		"AGENT_VAULT_PORT_14321_TCP_PROTO":    "",
