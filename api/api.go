@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"agentvault/vault"
 )
@@ -56,9 +57,9 @@ type Options struct {
 
 type server struct {
 	Options
-	guessers *callers // by address, or by a sign-in's token
-	agents   *callers // by digest of the token
-	document []byte   // the OpenAPI document
+	guessers *callers               // by address, or by a sign-in's token
+	agents   *callers               // by digest of the token
+	document func() ([]byte, error) // OpenAPI's, made when it is first asked for
 }
 
 // New returns the handler of every route but the path entrance's. The error
@@ -80,11 +81,7 @@ func New(o Options) (http.Handler, error) {
 	}
 	s := &server{Options: o, guessers: newCallers(), agents: newCallers()}
 	table := s.table()
-	document, err := newDocument(table)
-	if err != nil {
-		return nil, err
-	}
-	s.document = document
+	s.document = sync.OnceValues(func() ([]byte, error) { return newDocument(table) })
 	return s.guard(s.mount(table)), nil
 }
 
@@ -151,9 +148,14 @@ func (s *server) caPEM(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write(s.CAPEM()) // a client that went away is no concern of ours
 }
 
-func (s *server) openAPI(w http.ResponseWriter, _ *http.Request) {
+func (s *server) openAPI(w http.ResponseWriter, r *http.Request) {
+	document, err := s.document()
+	if err != nil {
+		s.writeError(w, r, err)
+		return
+	}
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(s.document) // likewise
+	_, _ = w.Write(document) // likewise
 }
 
 func (s *server) health(context.Context, call[none]) (Status, error) { return Status{"ok"}, nil }
