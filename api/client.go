@@ -32,8 +32,9 @@ type Client struct {
 	// person's sign-ins. "" means "agent-vault".
 	Name string
 
-	// HTTP sends the requests. Nil means a client without proxy and redirects.
-	HTTP *http.Client
+	// Transport sends the requests. Nil means one that uses no proxy. Redirects
+	// are never followed.
+	Transport http.RoundTripper
 }
 
 // A ClientError is an answer of the server that refuses.
@@ -56,10 +57,7 @@ func (e *NoServerError) Hint() string {
 }
 
 // direct uses no proxy: the operator's shell may itself run behind a vault.
-var direct = &http.Client{
-	Transport:     &http.Transport{Proxy: nil},
-	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-}
+var direct = &http.Transport{Proxy: nil}
 
 const maxAnswer = 64 << 20 // bytes
 
@@ -76,9 +74,12 @@ func (c *Client) do(ctx context.Context, method, path string, in any) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	client := c.HTTP
-	if client == nil {
-		client = direct
+	client := http.Client{
+		Transport:     c.Transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	if client.Transport == nil {
+		client.Transport = direct
 	}
 	resp, err := client.Do(req)
 	if err != nil {

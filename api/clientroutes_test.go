@@ -31,7 +31,7 @@ func TestClientReachesEveryRoute(t *testing.T) {
 	t.Cleanup(srv.Close)
 	called := new(calledRoutes)
 	as := func(token string) *api.Client {
-		return &api.Client{Address: srv.URL, Token: token, HTTP: &http.Client{Transport: called}}
+		return &api.Client{Address: srv.URL, Token: token, Transport: called}
 	}
 	clientOfPeople(t, as, f.owner)
 	clientOfVaults(t, as, f.owner)

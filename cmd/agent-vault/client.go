@@ -60,10 +60,10 @@ func anonymous(c *cobra.Command) (*api.Client, error) {
 }
 
 func clientAt(c *cobra.Command, address string) *api.Client {
-	return &api.Client{Address: address, Name: clientName(), HTTP: &http.Client{
-		Transport:     &patient{&http.Transport{Proxy: nil}, stdioOf(c), "waiting for " + address},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return &api.Client{
+		Address: address, Name: clientName(),
+		Transport: &patient{&http.Transport{Proxy: nil}, stdioOf(c), "waiting for " + address},
+	}
 }
 
 // clientName is what we say of ourselves to the server: plain ASCII, so that a

@@ -32,7 +32,7 @@ func TestLease(t *testing.T) {
 		var asked []int // seconds
 		var said bytes.Buffer
 		l := leaseOf("http://vault.test", api.SessionResponse{Token: "av_sess_x", LeaseToken: "av_lease_x", LeaseSeconds: 45})
-		l.client.HTTP = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		l.client.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 			if r.Method+" "+r.URL.String() != "POST http://vault.test/v1/sessions/renew" || r.Header.Get("Authorization") != "Bearer av_lease_x" {
 				t.Errorf("%s %s %v", r.Method, r.URL, r.Header)
 			}
@@ -51,7 +51,7 @@ func TestLease(t *testing.T) {
 				return answered(401, `{"error":"unauthorized","message":"the token is unknown"}`)
 			}
 			return answered(200, `{"ends_at":"2026-01-01T00:00:00Z"}`)
-		})}
+		})
 		stop := l.kept(stdio{err: &said})
 		synctest.Wait()
 		time.Sleep(10 * time.Minute) // of the bubble's clock
@@ -75,10 +75,10 @@ func TestLeaseIsLetGo(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var said bytes.Buffer
 				l := leaseOf("http://vault.test", s)
-				l.client.HTTP = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+				l.client.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 					<-r.Context().Done()
 					return nil, context.Cause(r.Context())
-				})}
+				})
 				stop := l.kept(stdio{err: &said})
 				time.Sleep(renewEvery + time.Second) // in the middle of a renewal
 				if stop() || said.Len() != 0 {
