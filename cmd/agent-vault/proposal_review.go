@@ -20,8 +20,9 @@ func proposalReviewCommand() *cobra.Command {
 		Short: "Walk through what agents ask for, and decide",
 		Long: `Walk through the pending proposals, oldest first, or look at one. They are those
 of --vault or AGENT_VAULT_VAULT, and without either of all your vaults; one that
-is given by its number is of the vault default then. Each is shown with who asks, the agent's words, what would change in the vault, and where the
-values that are needed come from; then it is approved, rejected or skipped.`,
+is given by its number is of the vault default then. Each is shown with who asks,
+the agent's words, what would change in the vault, and where the values that are
+needed come from; then it is approved, rejected or skipped.`,
 		Example: `  agent-vault proposal review
   agent-vault proposal review 3 --vault team-a`,
 		Args: func(c *cobra.Command, args []string) error {
