@@ -159,13 +159,9 @@ const maxDeclaration = 16 << 20 // bytes
 
 // readDeclaration reads a declaration and fetches its values.
 func readDeclaration(file string, stdin io.Reader) (api.ApplyRequest, error) {
-	raw, err := readBounded(file, stdin)
+	d, err := readParsed(file, stdin, parseDeclaration)
 	if err != nil {
 		return api.ApplyRequest{}, err
-	}
-	d, err := parseDeclaration(raw)
-	if err != nil {
-		return api.ApplyRequest{}, fmt.Errorf("%s: %w", file, err)
 	}
 	var request api.ApplyRequest
 	for _, v := range d.Vaults {
@@ -180,6 +176,18 @@ func readDeclaration(file string, stdin io.Reader) (api.ApplyRequest, error) {
 		request.Vaults = append(request.Vaults, av)
 	}
 	return request, nil
+}
+
+// readParsed reads a file. Errors of parse are given its name.
+func readParsed[T any](file string, stdin io.Reader, parse func([]byte) (T, error)) (out T, err error) {
+	raw, err := readBounded(file, stdin)
+	if err != nil {
+		return out, err
+	}
+	if out, err = parse(raw); err != nil {
+		err = fmt.Errorf("%s: %w", file, err)
+	}
+	return out, err
 }
 
 func readBounded(file string, stdin io.Reader) ([]byte, error) {

@@ -92,8 +92,8 @@ func policyReplayCommand() *cobra.Command {
 		Long: `Ask the services of a declaration about each request that was recorded, and list
 the decisions that would differ from those of the services that the vaults have
 now. Nothing is changed, and nothing is sent. The file is a declaration, or holds
-the services of one vault alone: a list, or a map with one under "services:". A vault that the file gives no
-services stays as it is, and is left out.`,
+the services of one vault, as service set takes them. A vault that the file gives
+no services stays as it is, and is left out.`,
 		Example: `  agent-vault policy replay --since 24h -f new.yaml
   agent-vault policy replay --vault default -f - -o json < new.yaml`,
 		Args: noArgs,
@@ -133,13 +133,9 @@ services stays as it is, and is left out.`,
 
 // readReplays reads a declaration. Values of credentials are not fetched.
 func readReplays(file string, stdin io.Reader, vaultName string, since time.Time) ([]api.ReplayRequest, error) {
-	raw, err := readBounded(file, stdin)
+	d, err := readEither(file, stdin, vaultOrDefault(vaultName))
 	if err != nil {
 		return nil, err
-	}
-	d, err := parseEither(raw, vaultName)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	var requests []api.ReplayRequest
 	for _, v := range d.Vaults {
@@ -159,21 +155,6 @@ func readReplays(file string, stdin io.Reader, vaultName string, since time.Time
 		return nil, fmt.Errorf("%s: it gives no services for any vault", file)
 	}
 	return requests, nil
-}
-
-// parseEither reads a declaration, or the services of one vault.
-func parseEither(raw []byte, vaultName string) (declaration, error) {
-	document, _, err := readDocument(raw)
-	if err != nil {
-		return declaration{}, err
-	}
-	m, isMap := document.(map[string]any)
-	_, alone := m["services"]
-	if _, isList := document.([]any); !isList && !(isMap && alone && m["vaults"] == nil) {
-		return parseDeclaration(raw)
-	}
-	services, err := parseServices(raw)
-	return declaration{Vaults: []declaredVault{{Name: vaultOrDefault(vaultName), Services: services}}}, err
 }
 
 func printReplays(w io.Writer, all replays) {

@@ -31,8 +31,8 @@ func proposalCreateCommand() *cobra.Command {
 		Short: "Ask for services and credentials",
 		Long: `Ask for a service, or, with -f, for whatever a file (YAML or JSON) says in the
 shape that POST /v1/proposals takes. A person decides: give them the link that is
-printed, which shows it to them for a day. Credentials that a service refers to need no value here;
-the person gives it.
+printed, which shows it to them for a day. Credentials that a service refers to
+need no value here; the person gives it.
 
 With an agent's token in AGENT_VAULT_SESSION_TOKEN no login is needed. With
 --wait, the exit status is 0 when the proposal was applied and 1 otherwise.`,
@@ -105,8 +105,8 @@ func (f *createFlags) request(c *cobra.Command, stdin io.Reader) (r api.Proposal
 		if name := f.changed(c); name != "" {
 			return r, misused(c, "--%s and -f exclude each other", name)
 		}
-		if r, err = readProposal(string(f.file), stdin); err != nil {
-			return r, fmt.Errorf("%s: %w", f.file, err)
+		if r, err = readParsed(string(f.file), stdin, parseProposal); err != nil {
+			return r, err
 		}
 	} else if r, err = f.oneService(c); err != nil {
 		return r, err
@@ -140,11 +140,7 @@ func (f *createFlags) oneService(c *cobra.Command) (r api.ProposalRequest, err e
 	return r, nil
 }
 
-func readProposal(file string, stdin io.Reader) (r api.ProposalRequest, err error) {
-	raw, err := readBounded(file, stdin)
-	if err != nil {
-		return r, err
-	}
+func parseProposal(raw []byte) (r api.ProposalRequest, err error) {
 	document, asJSON, err := readDocument(raw)
 	if err != nil {
 		return r, err

@@ -81,14 +81,9 @@ func (f *serviceFlags) services(c *cobra.Command, file string, stdin io.Reader) 
 	if name := f.changed(c); name != "" {
 		return nil, misused(c, "--%s and -f exclude each other", name)
 	}
-	services, err := readServices(string(file), stdin)
+	services, err := readServices(file, stdin)
 	if err == nil && len(services) == 0 {
 		err = fmt.Errorf("%s: it holds no service", file)
-	}
-	for i := range services {
-		if services[i].Name == "" {
-			services[i].Name = vault.NameFor(services[i].Host)
-		}
 	}
 	return services, err
 }

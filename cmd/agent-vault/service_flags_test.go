@@ -47,6 +47,9 @@ func TestParseServices(t *testing.T) {
 			t.Errorf("%s: %+v, %v", file, got, err)
 		}
 	}
+	if got, err := parseServices([]byte("- {host: API.example.com, auth: {type: passthrough}}")); err != nil || len(got) != 1 || got[0].Name != "api-example-com" {
+		t.Errorf("without a name: %+v, %v", got, err)
+	}
 	if got, err := parseServices([]byte("services: []")); err != nil || len(got) != 0 {
 		t.Errorf("no services: %v, %v", got, err)
 	}

@@ -23,8 +23,8 @@ func serviceSetCommand() *cobra.Command {
 		Short: "Replace all services of a vault",
 		Long: `Replace all services of a vault by those of a file, which is YAML or JSON: a list
 of services, a map with the list under "services:", or a declaration, of which
-the vault's services are taken. What would change is shown
-first, and asked about unless --yes is given.`,
+the vault's services are taken. A name that is left out is made from the host.
+What would change is shown first, and asked about unless --yes is given.`,
 		Example: `  agent-vault service set -f services.yaml
   agent-vault service list -o yaml > services.yaml
   agent-vault service set -f - --vault team-a --yes < services.yaml`,
@@ -93,22 +93,9 @@ func setServices(c *cobra.Command, vaultName string, services []vault.Service, s
 // readServicesOf reads the services of a vault: as readServices does, or out of
 // a declaration.
 func readServicesOf(file string, stdin io.Reader, vaultName string) ([]vault.Service, error) {
-	raw, err := readBounded(file, stdin)
+	d, err := readEither(file, stdin, vaultName)
 	if err != nil {
 		return nil, err
-	}
-	if document, _, err := readDocument(raw); err == nil {
-		if m, ok := document.(map[string]any); !ok || m["vaults"] == nil {
-			services, err := parseServices(raw)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", file, err)
-			}
-			return services, nil
-		}
-	}
-	d, err := parseDeclaration(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
 	}
 	for _, v := range d.Vaults {
 		if v.Name == vaultName && v.Services != nil {
@@ -118,20 +105,31 @@ func readServicesOf(file string, stdin io.Reader, vaultName string) ([]vault.Ser
 	return nil, fmt.Errorf("%s: it gives no services for a vault %s", file, vaultName)
 }
 
+// readEither reads a declaration, or services, which are this vault's.
+func readEither(file string, stdin io.Reader, vaultName string) (declaration, error) {
+	return readParsed(file, stdin, func(raw []byte) (declaration, error) {
+		document, _, err := readDocument(raw)
+		if err != nil {
+			return declaration{}, err
+		}
+		if m, ok := document.(map[string]any); ok {
+			if _, declares := m["vaults"]; declares {
+				return parseDeclaration(raw)
+			}
+		}
+		services, err := parseServices(raw)
+		return declaration{Vaults: []declaredVault{{Name: vaultName, Services: services}}}, err
+	})
+}
+
 // readServices reads services from a file: a list, a map with one, or one
 // service.
 func readServices(file string, stdin io.Reader) ([]vault.Service, error) {
-	raw, err := readBounded(file, stdin)
-	if err != nil {
-		return nil, err
-	}
-	services, err := parseServices(raw)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return services, nil
+	return readParsed(file, stdin, parseServices)
 }
 
+// parseServices reads services. Their names are made from their hosts where they
+// are left out.
 func parseServices(raw []byte) ([]vault.Service, error) {
 	document, _, err := readDocument(raw)
 	if err != nil {
@@ -168,6 +166,9 @@ func parseServices(raw []byte) ([]vault.Service, error) {
 	for i := range services {
 		if host, err := policy.CanonicalPattern(services[i].Host); err == nil { // what is wrong, the server says
 			services[i].Host = host
+		}
+		if services[i].Name == "" {
+			services[i].Name = vault.NameFor(services[i].Host)
 		}
 	}
 	return services, nil
