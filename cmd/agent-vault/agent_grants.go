@@ -96,9 +96,12 @@ decides a proposal, changes a vault or reads a value.`,
 			if err := oneOf(c, "--role", role, vaultRoles); err != nil {
 				return err
 			}
-			r := api.GrantRequest{VaultRole: role, Services: services}
-			return changeGrant(c, &o, func(client *api.Client) (api.AgentInfo, error) {
-				return client.GrantVault(c.Context(), args[0], vaultOrDefault(vaultName), r)
+			name, listing := vaultOrDefault(vaultName), "agent list"
+			if len(services) > 0 { // either of them may be what there is not
+				listing += ", or: agent-vault service list --vault " + name
+			}
+			return changeGrant(c, &o, listing, func(client *api.Client) (api.AgentInfo, error) {
+				return client.GrantVault(c.Context(), args[0], name, api.GrantRequest{VaultRole: role, Services: services})
 			})
 		},
 	}
@@ -119,7 +122,7 @@ func agentUngrantCommand() *cobra.Command {
 		Example: "  agent-vault agent ungrant build-bot --vault team-a",
 		Args:    exactly("NAME"), ValidArgsFunction: arguments(agentNames),
 		RunE: func(c *cobra.Command, args []string) error {
-			return changeGrant(c, &o, func(client *api.Client) (api.AgentInfo, error) {
+			return changeGrant(c, &o, "agent list", func(client *api.Client) (api.AgentInfo, error) {
 				return client.RevokeVault(c.Context(), args[0], vaultOrDefault(vaultName))
 			})
 		},
@@ -129,8 +132,8 @@ func agentUngrantCommand() *cobra.Command {
 	return c
 }
 
-func changeGrant(c *cobra.Command, o *output, change func(*api.Client) (api.AgentInfo, error)) error {
+func changeGrant(c *cobra.Command, o *output, listing string, change func(*api.Client) (api.AgentInfo, error)) error {
 	return unlessListed(printAnswer(c, o, change, func(w io.Writer, a api.AgentInfo) {
 		fmt.Fprintf(w, "the agent %s may use %s\n", plain(a.Name), plain(shownGrants(a.Vaults)))
-	}), "agent list")
+	}), listing)
 }

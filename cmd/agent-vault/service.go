@@ -77,9 +77,7 @@ func serviceShowCommand() *cobra.Command {
 		Args:              exactly("NAME"),
 		ValidArgsFunction: arguments(serviceNames),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := byPerson(c, func(client *api.Client) (vault.Service, error) {
-				return client.Service(c.Context(), vaultOrDefault(vaultName), args[0])
-			})
+			s, err := serviceOf(c, vaultOrDefault(vaultName), args[0])
 			if err != nil {
 				return err
 			}
@@ -92,6 +90,11 @@ func serviceShowCommand() *cobra.Command {
 	addVault(c, &vaultName)
 	o.add(c)
 	return c
+}
+
+func serviceOf(c *cobra.Command, vaultName, name string) (vault.Service, error) {
+	s, err := byPerson(c, func(client *api.Client) (vault.Service, error) { return client.Service(c.Context(), vaultName, name) })
+	return s, unlessListed(err, "service list --vault "+vaultName)
 }
 
 // serviceEnableCommand is enable, or disable.
@@ -110,11 +113,11 @@ func serviceEnableCommand(enabled bool) *cobra.Command {
 		ValidArgsFunction: arguments(serviceNames),
 		RunE: func(c *cobra.Command, args []string) error {
 			name := vaultOrDefault(vaultName)
-			return printAnswer(c, &o, func(client *api.Client) (vault.Service, error) {
+			return unlessListed(printAnswer(c, &o, func(client *api.Client) (vault.Service, error) {
 				return client.EnableService(c.Context(), name, args[0], enabled)
 			}, func(w io.Writer, s vault.Service) {
 				fmt.Fprintf(w, "%sd %s in the vault %s\n", verb, plain(s.Name), plain(name))
-			})
+			}), "service list --vault "+name)
 		},
 	}
 	addVault(c, &vaultName)
@@ -138,7 +141,7 @@ delete removes them.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			std := stdioOf(c)
 			name := vaultOrDefault(vaultName)
-			s, err := byPerson(c, func(client *api.Client) (vault.Service, error) { return client.Service(c.Context(), name, args[0]) })
+			s, err := serviceOf(c, name, args[0])
 			if err != nil {
 				return err
 			}
