@@ -36,12 +36,7 @@ func catalogListCommand() *cobra.Command {
 		Example: `  agent-vault catalog list
   agent-vault catalog list commerce
   agent-vault catalog list -o json`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return misused(c, "%s takes no argument %q", shortPath(c), args[1])
-			}
-			return nil
-		},
+		Args: atMostOne,
 		RunE: func(c *cobra.Command, args []string) error {
 			search := strings.Join(args, "")
 			l, err := fromCatalog(c, func(client *api.Client) (api.CatalogList, error) { return client.Catalog(c.Context(), search) })

@@ -109,6 +109,14 @@ func noArgs(c *cobra.Command, args []string) error {
 	return misused(c, "there is no command %q", args[0])
 }
 
+// atMostOne takes one argument or none.
+func atMostOne(c *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return misused(c, "%s takes no argument %q", shortPath(c), args[1])
+	}
+	return nil
+}
+
 // exactly wants one argument for each name, as in exactly("VAULT", "KEY"). The
 // hint is the command's first example.
 func exactly(names ...string) cobra.PositionalArgs {

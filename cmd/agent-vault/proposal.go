@@ -123,7 +123,7 @@ only ask it shows what they asked for and what became of it.`,
 			}
 			name := vaultOrDefault(vaultName)
 			out := c.OutOrStdout()
-			screen := screen{styleOf(out), widthOf(out)}
+			screen := screenOf(out)
 			showOwn := func() error {
 				p, err := byAsker(c, func(client *api.Client) (api.ProposalInfo, error) { return client.Proposal(c.Context(), name, id, 0) })
 				if err != nil {

@@ -25,12 +25,7 @@ the agent's words, what would change in the vault, and where the values that are
 needed come from; then it is approved, rejected or skipped.`,
 		Example: `  agent-vault proposal review
   agent-vault proposal review 3 --vault team-a`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return misused(c, "%s takes no argument %q", shortPath(c), args[1])
-			}
-			return nil
-		},
+		Args:              atMostOne,
 		ValidArgsFunction: arguments(proposalNumbers(vault.ProposalPending)),
 		RunE: func(c *cobra.Command, args []string) error {
 			d := newDecider(c, vaultName)
