@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -29,10 +30,7 @@ func TestNoAgentHeldTokenCanDoMore(t *testing.T) {
 			f := *w
 			f.fixture = w.copy()
 			f.t = t
-			f.words = map[string]string{}
-			for word, thing := range w.words {
-				f.words[word] = thing
-			}
+			f.words = maps.Clone(w.words)
 			for _, word := range []string{"password", "user-invite-token", "agent-invite-token"} {
 				f.words[word] = w.tokens[caller]
 			}
