@@ -11,9 +11,9 @@ func TestAddFromCatalogOnTerminal(t *testing.T) {
 	i := newInstance(t, "")
 	i.register()
 	term := onTerminal(t, append(i.env(), "TERM=xterm"), "catalog", "add", "atlassian")
-	term.says("Tenant (your Atlassian site, as in acme): ", "no tenant")
+	term.types("Tenant (your Atlassian site, as in acme): ", "no tenant")
 	term.until("the second question", func() bool { return strings.Count(term.seen.String(), "Tenant (") == 2 })
-	term.says("Tenant (your Atlassian site, as in acme): ", "Acme")
+	term.types("Tenant (your Atlassian site, as in acme): ", "Acme")
 	term.sees("  atlassian: acme.atlassian.net, basic ATLASSIAN_EMAIL ATLASSIAN_API_TOKEN\r\n")
 	term.answers("Value of ATLASSIAN_EMAIL (empty to set it later): ", "you-of-the-value@example.com")
 	term.sees("https://id.atlassian.com/manage-profile/security/api-tokens")
@@ -29,7 +29,7 @@ func TestAddFromCatalogOnTerminal(t *testing.T) {
 	}
 
 	term = onTerminal(t, append(i.env(), "TERM=xterm"), "service", "remove", "atlassian")
-	term.says("Remove the service atlassian (acme.atlassian.net) from the vault default? [y/N] ", "y")
+	term.types("Remove the service atlassian (acme.atlassian.net) from the vault default? [y/N] ", "y")
 	if status, seen := term.ends(); status != 0 || !strings.HasSuffix(seen, "removed atlassian from the vault default\n") {
 		t.Errorf("status %d: %q", status, seen)
 	}

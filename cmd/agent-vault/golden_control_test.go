@@ -11,26 +11,6 @@ import (
 	"time"
 )
 
-// ask sends a request to the control plane, with a vault named in X-Vault
-// unless it is "".
-func (i *instance) ask(method, path, token, vaultName, body string) answer {
-	i.t.Helper()
-	req, err := http.NewRequest(method, i.API+path, strings.NewReader(body))
-	if err != nil {
-		i.t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	if vaultName != "" {
-		req.Header.Set("X-Vault", vaultName)
-	}
-	return roundTrip(i.t, req)
-}
-
 // object is the answer's body, with a status that is wanted.
 func (a answer) object(t testing.TB, status int) map[string]any {
 	t.Helper()
@@ -207,13 +187,6 @@ func TestGoldenProposals(t *testing.T) {
 		w.ask("POST", "/v1/proposals", other, "default", `{"services":[{"action":"set","name":"one-more","host":"more.example.com","auth":{"type":"passthrough"}}]}`).
 			refusedWith(t, 429, "too_many_pending_proposals")
 	})
-}
-
-// agentTokenAs creates an agent with a role.
-func (i *instance) agentTokenAs(name, vaultName, role string) string {
-	i.t.Helper()
-	a := i.post("/v1/agents", i.login(), fmt.Sprintf(`{"name":%q,"vaults":[{"vault_name":%q,"vault_role":%q}]}`, name, vaultName, role))
-	return fmt.Sprint(a.object(i.t, 201)["av_agent_token"])
 }
 
 func roundTripURL(t testing.TB, url string) answer {

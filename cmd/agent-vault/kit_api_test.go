@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -25,17 +26,29 @@ func roundTrip(t testing.TB, req *http.Request) answer {
 	return answer{resp.StatusCode, resp.Header, string(body)}
 }
 
-func (i *instance) send(method, path, token, body string) answer {
+// ask sends a request to the control plane, with a vault named in X-Vault
+// unless it is "".
+func (i *instance) ask(method, path, token, vaultName, body string) answer {
 	i.t.Helper()
 	req, err := http.NewRequest(method, i.API+path, strings.NewReader(body))
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", "application/json")
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+	if vaultName != "" {
+		req.Header.Set("X-Vault", vaultName)
+	}
 	return roundTrip(i.t, req)
+}
+
+func (i *instance) send(method, path, token, body string) answer {
+	i.t.Helper()
+	return i.ask(method, path, token, "", body)
 }
 
 func (i *instance) post(path, token, body string) answer {
@@ -57,14 +70,14 @@ func (i *instance) login() string {
 // agentToken creates an agent with access to one vault.
 func (i *instance) agentToken(name, vaultName string) string {
 	i.t.Helper()
-	a := i.post("/v1/agents", i.login(), `{"name":"`+name+`","vaults":[{"vault_name":"`+vaultName+`","vault_role":"proxy"}]}`)
-	var body struct {
-		Token string `json:"av_agent_token"`
-	}
-	if err := json.Unmarshal([]byte(a.body), &body); err != nil || body.Token == "" {
-		i.t.Fatalf("agent: %d %s", a.status, a.body)
-	}
-	return body.Token
+	return i.agentTokenAs(name, vaultName, "proxy")
+}
+
+// agentTokenAs creates an agent with a role.
+func (i *instance) agentTokenAs(name, vaultName, role string) string {
+	i.t.Helper()
+	a := i.post("/v1/agents", i.login(), fmt.Sprintf(`{"name":%q,"vaults":[{"vault_name":%q,"vault_role":%q}]}`, name, vaultName, role))
+	return fmt.Sprint(a.object(i.t, 201)["av_agent_token"])
 }
 
 // mint makes a further session.

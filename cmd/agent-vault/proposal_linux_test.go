@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
@@ -11,15 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 )
-
-// says types a line that is seen at a prompt.
-func (term *terminal) says(prompt, line string) {
-	term.t.Helper()
-	term.sees(prompt)
-	if _, err := io.WriteString(term.file, line+"\n"); err != nil {
-		term.t.Fatal(err)
-	}
-}
 
 // propose asks for something with an agent's token.
 func (i *instance) propose(token, proposal string) {
@@ -52,20 +42,20 @@ func TestReview(t *testing.T) {
 	i.propose(token, thirdProposal)
 
 	term := onTerminal(t, append(i.env(), "TERM=xterm"), "proposal", "review")
-	term.says("(q)uit? ", "yes please")
+	term.types("(q)uit? ", "yes please")
 	term.sees("(q)uit? yes please\r\n(a)pprove, (r)eject, (s)kip or (q)uit? ")
-	term.says("(q)uit? ", "a")
+	term.types("(q)uit? ", "a")
 	term.answers("Value of STRIPE_KEY: ", "value-of-the-key")
 	term.sees("2 of 3")
 	term.sees("Proposal 2 in the vault default")
 	term.sees("api.[xn--bcher-kva.example] (api.bücher.example)")
 	term.sees("(q)uit? a\r\nValue of STRIPE_KEY: \r\nproposal 1 in the vault default is applied\r\n\r\n2 of 3") // so that what comes next is another prompt
 	term.until("the second question", func() bool { return strings.Count(term.seen.String(), "(q)uit? ") == 3 })
-	term.says("(q)uit? ", "r")
-	term.says("(empty for nothing): ", "not this one")
+	term.types("(q)uit? ", "r")
+	term.types("(empty for nothing): ", "not this one")
 	term.sees("3 of 3")
 	term.until("the third question", func() bool { return strings.Count(term.seen.String(), "(q)uit? ") == 4 })
-	term.says("(q)uit? ", "q")
+	term.types("(q)uit? ", "q")
 	status, seen := term.ends()
 	if status != 0 || !strings.HasSuffix(seen, "1 approved, 1 rejected, 1 left\n") {
 		t.Errorf("status %d: %s", status, seen)
@@ -102,11 +92,11 @@ func TestReviewOfAllVaults(t *testing.T) {
 	i.propose(i.token(), thirdProposal)
 	term := onTerminal(t, i.env(), "proposal", "review")
 	term.sees("1 of 2\r\n\x1b[1mProposal 1 in the vault team-a")
-	term.says("(q)uit? ", "r")
-	term.says("(empty for nothing): ", "")
+	term.types("(q)uit? ", "r")
+	term.types("(empty for nothing): ", "")
 	term.sees("proposal 1 in the vault team-a is rejected\r\n\r\n2 of 2\r\n\x1b[1mProposal 1 in the vault default")
 	term.until("the second question", func() bool { return strings.Count(term.seen.String(), "(q)uit? ") == 2 })
-	term.says("(q)uit? ", "s")
+	term.types("(q)uit? ", "s")
 	if status, seen := term.ends(); status != 0 || !strings.HasSuffix(seen, "0 approved, 1 rejected, 1 left\n") {
 		t.Errorf("status %d: %s", status, seen)
 	}
@@ -171,11 +161,11 @@ func TestApproveWhatWasShown(t *testing.T) {
 		if command == "approve" {
 			prompt, yes = "Approve it? [y/N] ", "y"
 		}
-		term.says(prompt, yes)
+		term.types(prompt, yes)
 		term.answers("Value of A_KEY: ", "value-of-the-key")
 		term.sees("It has changed since it was shown.")
 		term.until("the second question", func() bool { return strings.Count(term.seen.String(), prompt) == 2 })
-		term.says(prompt, yes)
+		term.types(prompt, yes)
 		status, seen := term.ends()
 		values := map[string]any{"A_KEY": "value-of-the-key"}
 		want := []map[string]any{{"digest": "digest 0", "credentials": values}, {"digest": "digest 1", "credentials": values}}
@@ -201,7 +191,7 @@ func TestNo(t *testing.T) {
 	for _, answer := range []string{"n", "", "yes of course", "\x04"} {
 		s, approvals := changing(t)
 		term := onTerminal(t, []string{"AGENT_VAULT_ADDR=" + s.URL, "AGENT_VAULT_LOGIN_TOKEN=av_login_x"}, "proposal", "approve", "3")
-		term.says("Approve it? [y/N] ", answer)
+		term.types("Approve it? [y/N] ", answer)
 		status, seen := term.ends()
 		if status != 1 || !strings.HasSuffix(seen, "agent-vault: nothing was changed\n") || len(*approvals) != 0 {
 			t.Errorf("%q: status %d, %d approvals: %q", answer, status, len(*approvals), seen)
