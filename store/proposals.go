@@ -2,7 +2,6 @@ package store
 
 import (
 	"database/sql"
-	"strings"
 
 	"agentvault/vault"
 )
@@ -38,38 +37,35 @@ func (t *tx) wholeProposal(p vault.Proposal, err error) (vault.Proposal, error) 
 
 // ListProposals returns them newest first.
 func (t *tx) ListProposals(f vault.ProposalFilter) ([]vault.Proposal, error) {
-	where, args := []string{"1"}, []any{}
-	add := func(condition string, values ...any) {
-		where, args = append(where, condition), append(args, values...)
-	}
+	w := new(where)
 	if f.VaultID != "" {
-		add(`vault_id = ?`, f.VaultID)
+		w.and(`vault_id = ?`, f.VaultID)
 	}
 	switch f.Status {
 	case "":
 	case vault.ProposalPending:
-		add(`status = 'pending' AND expires_at > ?`, ms(f.Now))
+		w.and(`status = 'pending' AND expires_at > ?`, ms(f.Now))
 	case vault.ProposalExpired:
-		add(`(status = 'expired' OR status = 'pending' AND expires_at <= ?)`, ms(f.Now))
+		w.and(`(status = 'expired' OR status = 'pending' AND expires_at <= ?)`, ms(f.Now))
 	default:
-		add(`status = ?`, f.Status)
+		w.and(`status = ?`, f.Status)
 	}
 	if f.Overdue {
-		add(`status = 'pending' AND expires_at <= ?`, ms(f.Now))
+		w.and(`status = 'pending' AND expires_at <= ?`, ms(f.Now))
 	}
 	if f.Asker != "" {
-		add(`id IN (SELECT proposal_id FROM proposal_askers WHERE asker_id = ?)`, f.Asker)
+		w.and(`id IN (SELECT proposal_id FROM proposal_askers WHERE asker_id = ?)`, f.Asker)
 	}
 	if f.Before > 0 {
-		add(`number < ?`, f.Before)
+		w.and(`number < ?`, f.Before)
 	}
 	// Numbers, not times: pages of a vault go by them, and a clock may go back.
-	query := selectProposals + `WHERE ` + strings.Join(where, ` AND `) + ` ORDER BY number DESC, created_at DESC`
+	query := selectProposals + w.String() + ` ORDER BY number DESC, created_at DESC`
 	if f.Limit > 0 {
 		query += ` LIMIT ?`
-		args = append(args, f.Limit)
+		w.args = append(w.args, f.Limit)
 	}
-	all, err := list(t, scanProposal, query, args...)
+	all, err := list(t, scanProposal, query, w.args...)
 	if err != nil {
 		return nil, err
 	}

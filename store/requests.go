@@ -3,11 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"agentvault/vault"
@@ -61,13 +59,10 @@ func (t *tx) appendRequests(b vault.RequestBatch) error {
 	}
 	defer insert.Close()
 	for _, r := range b.Requests {
-		keys, err := json.Marshal(slices.Concat([]string{}, r.Credentials))
-		if err != nil {
-			return fmt.Errorf("store: %w", err)
-		}
+		keys := asJSON{slices.Concat([]string{}, r.Credentials)} // [], not null, for none
 		change++
 		if _, err := insert.ExecContext(t.ctx, change, r.ID, r.Seq, ms(r.Time), r.Entrance, r.SessionID, r.Agent, r.AgentKind, r.VaultID, r.Vault, r.Service,
-			r.Target, r.Host, r.Method, r.Path, string(keys), r.Status, r.Fault, r.BytesIn, r.BytesOut, r.Micros, r.Scrubbed); err != nil {
+			r.Target, r.Host, r.Method, r.Path, keys, r.Status, r.Fault, r.BytesIn, r.BytesOut, r.Micros, r.Scrubbed); err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
 	}
@@ -96,35 +91,6 @@ func (db *DB) ForgetRequests(ctx context.Context, before time.Time, limit int) (
 		return err
 	})
 	return n, err
-}
-
-// where is a condition that grows.
-type where struct {
-	parts []string
-	args  []any
-}
-
-func (w *where) and(part string, args ...any) {
-	w.parts = append(w.parts, part)
-	w.args = append(w.args, args...)
-}
-
-func (w *where) in(column string, values []string) {
-	if values == nil {
-		return
-	}
-	marks := strings.TrimSuffix(strings.Repeat("?, ", len(values)), ", ")
-	w.and(column + " IN (" + marks + ")")
-	for _, v := range values {
-		w.args = append(w.args, v)
-	}
-}
-
-func (w *where) String() string {
-	if w.parts == nil {
-		return ""
-	}
-	return " WHERE " + strings.Join(w.parts, " AND ")
 }
 
 // filter is what all queries of the log have in common.
@@ -168,7 +134,7 @@ const selectRequests = `SELECT n, change, id, seq, time, entrance, session, agen
 
 func scanRequest(rows *sql.Rows, r *vault.Request) error {
 	return rows.Scan(&r.Row, &r.Change, &r.ID, &r.Seq, millis{&r.Time}, &r.Entrance, &r.SessionID, &r.Agent, &r.AgentKind, &r.VaultID, &r.Vault, &r.Service, &r.Target, &r.Host,
-		&r.Method, &r.Path, jsonList{&r.Credentials}, &r.Status, &r.Fault, &r.BytesIn, &r.BytesOut, &r.Micros, &r.Scrubbed)
+		&r.Method, &r.Path, asJSON{&r.Credentials}, &r.Status, &r.Fault, &r.BytesIn, &r.BytesOut, &r.Micros, &r.Scrubbed)
 }
 
 func (t *tx) ListRequests(q vault.RequestQuery) ([]vault.Request, error) {
@@ -252,23 +218,12 @@ func (t *tx) CredentialUses(vaultID string) (map[string]time.Time, error) {
 	return uses, err
 }
 
-// jsonList is a JSON array of texts as a column.
-type jsonList struct{ l *[]string }
-
-func (j jsonList) Scan(v any) error {
-	s, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("a list is stored as %T", v)
-	}
-	return json.Unmarshal([]byte(s), j.l)
-}
-
 // jsonSet is an aggregate of texts: those that are not empty, sorted, and no
 // more than most.
 type jsonSet struct{ l *[]string }
 
 func (j jsonSet) Scan(v any) error {
-	if err := jsonList(j).Scan(v); err != nil {
+	if err := (asJSON{j.l}).Scan(v); err != nil {
 		return err
 	}
 	set := slices.DeleteFunc(*j.l, func(s string) bool { return s == "" })

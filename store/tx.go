@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"agentvault/vault"
@@ -84,6 +85,35 @@ func first[T any](t *tx, scan func(*sql.Rows, *T) error, query string, args ...a
 		return none, err
 	}
 	return all[0], nil
+}
+
+// where is a condition that grows.
+type where struct {
+	parts []string
+	args  []any
+}
+
+func (w *where) and(part string, args ...any) {
+	w.parts = append(w.parts, part)
+	w.args = append(w.args, args...)
+}
+
+func (w *where) in(column string, values []string) {
+	if values == nil {
+		return
+	}
+	marks := strings.TrimSuffix(strings.Repeat("?, ", len(values)), ", ")
+	w.and(column + " IN (" + marks + ")")
+	for _, v := range values {
+		w.args = append(w.args, v)
+	}
+}
+
+func (w *where) String() string {
+	if w.parts == nil {
+		return ""
+	}
+	return " WHERE " + strings.Join(w.parts, " AND ")
 }
 
 // millis is a time as a column: it scans, and ms spells it.
