@@ -106,23 +106,15 @@ func (r *Registry) checkDeclaration(d Declaration) ([]VaultDeclaration, error) {
 		if vd.Services != nil {
 			checked, err := r.checkServices(vd.Services)
 			if err != nil {
-				return nil, inVault(vd.Name, err)
+				return nil, errorAt("vault "+vd.Name, err)
 			}
 			vd.Services = checked
 		}
 		if err := checkValues(vd.Credentials); err != nil {
-			return nil, inVault(vd.Name, err)
+			return nil, errorAt("vault "+vd.Name, err)
 		}
 	}
 	return out, nil
-}
-
-func inVault(name string, err error) error {
-	var e *Error
-	if errors.As(err, &e) {
-		return &Error{Code: e.Code, Message: "vault " + name + ": " + e.Message, Err: e.Err}
-	}
-	return err
 }
 
 func (r *Registry) applyVault(tx Tx, c Caller, vd VaultDeclaration) ([]Change, error) {

@@ -1,7 +1,7 @@
 package vault
 
 import (
-	"errors"
+	"fmt"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -31,7 +31,7 @@ func (r *Registry) checkProposal(v Vault, n NewProposal) (Proposal, error) {
 	p.Services, p.Credentials = slices.Clone(n.Services), slices.Clone(n.Credentials)
 	for i := range p.Services {
 		if err := r.checkServiceChange(v, &p.Services[i]); err != nil {
-			return p, atIndex("services", i, err)
+			return p, errorAt(fmt.Sprintf("services[%d]", i), err)
 		}
 	}
 	seen := make(map[string]bool)
@@ -39,10 +39,10 @@ func (r *Registry) checkProposal(v Vault, n NewProposal) (Proposal, error) {
 		slot := &p.Credentials[i]
 		value, given := n.Values[slot.Key]
 		if err := checkSlot(v, slot, value, given); err != nil {
-			return p, atIndex("credentials", i, err)
+			return p, errorAt(fmt.Sprintf("credentials[%d]", i), err)
 		}
 		if seen[slot.Key] {
-			return p, atIndex("credentials", i, badRequest("key: %s stands there twice", slot.Key))
+			return p, badRequest("credentials[%d]: key: %s stands there twice", i, slot.Key)
 		}
 		seen[slot.Key] = true
 	}
@@ -54,15 +54,6 @@ func (r *Registry) checkProposal(v Vault, n NewProposal) (Proposal, error) {
 		return p, refuse(CodeConflict, "nothing would change: the vault has these services already")
 	}
 	return p, checkKeys(v, after, p)
-}
-
-// atIndex puts the place of an item before an error about it.
-func atIndex(list string, i int, err error) error {
-	var e *Error
-	if errors.As(err, &e) {
-		return &Error{Code: e.Code, Message: list + "[" + string(rune('0'+i)) + "]: " + e.Message, Err: e.Err} // i < maxProposed
-	}
-	return err
 }
 
 func (r *Registry) checkServiceChange(v Vault, s *ServiceChange) error {

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -63,3 +64,12 @@ func refuse(code, format string, args ...any) *Error {
 }
 
 func badRequest(format string, args ...any) *Error { return refuse(CodeBadRequest, format, args...) }
+
+// errorAt puts the place of a thing before an error about it.
+func errorAt(place string, err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return &Error{Code: e.Code, Message: place + ": " + e.Message, Err: e.Err, Wait: e.Wait}
+	}
+	return err
+}

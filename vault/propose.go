@@ -26,7 +26,8 @@ type Proposed struct {
 // Propose stores what an agent asks for. The same again, while it is pending,
 // is the same proposal.
 func (r *Registry) Propose(ctx context.Context, c Caller, vaultName string, n NewProposal) (Proposed, error) {
-	// What is refused, or pending already, does not take the one writer.
+	// What is refused, or pending already, does not take the one writer. The
+	// transaction asks again, since the vault and what is pending may have changed.
 	asked := false
 	var out Proposed
 	err := r.readAs(ctx, c, actPropose, func(tx Tx) error {
