@@ -82,19 +82,23 @@ func (r *Registry) invite(tx Tx, c Caller, a *action, prefix string, ttl time.Du
 // nobody from writing. The transaction that redeems asks again.
 func (r *Registry) redeemable(ctx context.Context, kind, token string) error {
 	return r.store.Read(ctx, func(tx Tx) error {
-		_, err := r.redeem(readOnly{tx}, kind, token)
+		_, err := r.inviteOf(tx, kind, token)
 		return err
 	})
 }
 
-// readOnly is a Tx in which redeeming marks nothing.
-type readOnly struct{ Tx }
-
-func (readOnly) PutInvite(Invite) error { return nil }
-
-// redeem finds the invite that a token is of, and marks it. Exactly one caller
-// gets it.
+// redeem marks the invite that a token is of. Exactly one caller gets it.
 func (r *Registry) redeem(tx Tx, kind, token string) (Invite, error) {
+	i, err := r.inviteOf(tx, kind, token)
+	if err != nil {
+		return Invite{}, err
+	}
+	i.RedeemedAt = r.now()
+	return i, tx.PutInvite(i)
+}
+
+// inviteOf finds the invite that a token is of, if it can be redeemed.
+func (r *Registry) inviteOf(tx Tx, kind, token string) (Invite, error) {
 	i, err := tx.InviteByDigest(DigestToken(token))
 	if errors.Is(err, ErrNotFound) || err == nil && i.Kind != kind {
 		return Invite{}, refuse(CodeInviteNotFound, "there is no such invite; ask for a new one")
@@ -116,8 +120,7 @@ func (r *Registry) redeem(tx Tx, kind, token string) (Invite, error) {
 	case !may:
 		return Invite{}, refuse(CodeInviteRevoked, "this invite has been revoked; ask for a new one")
 	}
-	i.RedeemedAt = r.now()
-	return i, tx.PutInvite(i)
+	return i, nil
 }
 
 // makerStillMay reports whether who made the invite could make it now. Who was
@@ -212,10 +215,7 @@ func (r *Registry) InviteUser(ctx context.Context, c Caller, email, role string,
 		if err := r.asNow(tx, &c, actWidenUser); err != nil {
 			return err
 		}
-		switch _, err := tx.UserByEmail(email); {
-		case err == nil:
-			return refuse(CodeConflict, "there is a user %s already", email)
-		case !errors.Is(err, ErrNotFound):
+		if err := emailIsFree(tx, email); err != nil {
 			return err
 		}
 		for _, name := range slices.Sorted(maps.Keys(vaults)) {
@@ -237,6 +237,16 @@ func (r *Registry) InviteUser(ctx context.Context, c Caller, email, role string,
 	return token, i, nil
 }
 
+func emailIsFree(tx Tx, email string) error {
+	switch _, err := tx.UserByEmail(email); {
+	case err == nil:
+		return refuse(CodeConflict, "there is a user %s already", email)
+	case !errors.Is(err, ErrNotFound):
+		return err
+	}
+	return nil
+}
+
 // Join redeems a user's invite: it makes the user, with that password, and
 // signs in.
 func (r *Registry) Join(ctx context.Context, token string, password []byte, client string) (SignIn, error) {
@@ -256,10 +266,7 @@ func (r *Registry) Join(ctx context.Context, token string, password []byte, clie
 		if err != nil {
 			return err
 		}
-		switch _, err := tx.UserByEmail(i.Name); {
-		case err == nil:
-			return refuse(CodeConflict, "there is a user %s already", i.Name)
-		case !errors.Is(err, ErrNotFound):
+		if err := emailIsFree(tx, i.Name); err != nil {
 			return err
 		}
 		u := User{ID: newID(), Email: i.Name, PasswordHash: hash, Role: i.Role, Vaults: make(map[string]string), CreatedAt: r.now()}
