@@ -23,7 +23,7 @@ type Limits struct {
 // Bounds that are not configured (SECURITY.md, defaults).
 const (
 	maxTarget      = policy.MaxRequestTarget // bytes
-	maxMethod      = 32                      // bytes
+	maxMethod      = policy.MaxMethod        // bytes
 	maxHeaderField = 16 << 10                // bytes of one header field
 	streamIdle     = 10 * time.Minute
 	writeStall     = 2 * time.Minute

@@ -5,7 +5,7 @@ import "strings"
 // Limits of a request's target and method, in bytes.
 const (
 	MaxRequestTarget = 16 << 10 // path and query
-	maxMethod        = 32
+	MaxMethod        = 32
 )
 
 // Malformed says what is wrong with a request whatever the services, or "":
@@ -19,7 +19,7 @@ func Malformed(method, path, query string) (reason string) {
 		return "a request target must not hold a fragment"
 	case hasControl(path) || hasControl(query): // HTTP/2 can carry what HTTP/1 cannot
 		return "a request target must not hold spaces or control characters"
-	case len(method) > maxMethod:
+	case len(method) > MaxMethod:
 		return "the method is too long"
 	case strings.ToUpper(method) != method:
 		return "methods are upper case"
