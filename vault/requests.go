@@ -108,13 +108,9 @@ func (r *Registry) FollowRequests(ctx context.Context, c Caller, f RequestFilter
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	for {
-		p, err := r.logged(ctx, c, f.Vault, q)
+		p, err := r.logged(ctx, c, f.Vault, &q)
 		if err != nil || len(p.Requests) > 0 {
 			return p, err
-		}
-		// What does not match is not looked at again.
-		if q.AfterChange, err = strconv.ParseInt(p.Follow, 10, 64); err != nil {
-			return RequestPage{}, err
 		}
 		select {
 		case <-logged:
@@ -128,20 +124,22 @@ func (r *Registry) FollowRequests(ctx context.Context, c Caller, f RequestFilter
 	}
 }
 
-func (r *Registry) logged(ctx context.Context, c Caller, vaultName string, q RequestQuery) (p RequestPage, err error) {
+// logged looks once, and moves the query behind what it has looked at: what
+// does not match is not looked at again.
+func (r *Registry) logged(ctx context.Context, c Caller, vaultName string, q *RequestQuery) (p RequestPage, err error) {
 	err = r.store.Browse(ctx, func(tx Tx) error {
-		if err := r.within(tx, c, vaultName, &q); err != nil {
+		if err := r.within(tx, c, vaultName, q); err != nil {
 			return err
 		}
 		last, err := tx.LastChange()
 		if err != nil {
 			return err
 		}
-		p.Requests, err = tx.ListRequests(q)
+		p.Requests, err = tx.ListRequests(*q)
 		if len(p.Requests) == q.Limit {
 			last = p.Requests[q.Limit-1].Change
 		}
-		p.Follow = strconv.FormatInt(last, 10)
+		q.AfterChange, p.Follow = last, strconv.FormatInt(last, 10)
 		return err
 	})
 	if err != nil {
