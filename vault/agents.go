@@ -383,7 +383,7 @@ func (r *Registry) AgentStatus(a Agent) string {
 	switch {
 	case !a.RevokedAt.IsZero():
 		return "revoked"
-	case !a.ExpiresAt.IsZero() && !r.now().Before(a.ExpiresAt):
+	case a.ended(r.now()):
 		return "expired"
 	}
 	return "active"

@@ -85,18 +85,36 @@ func holder(tx Tx, prefix string, digest [32]byte, now time.Time) (c Caller, err
 		return Caller{user: &u, login: &l}, err
 	case PrefixSession:
 		s, err := tx.SessionByDigest(digest)
-		if err == nil && !now.Before(s.ExpiresAt) {
+		if err == nil && s.ended(now) {
 			err = ErrNotFound
 		}
 		return Caller{session: &s}, err
 	case PrefixAgent:
 		a, err := tx.AgentByDigest(digest)
-		if err == nil && !a.ExpiresAt.IsZero() && !now.Before(a.ExpiresAt) {
+		if err == nil && a.ended(now) {
 			err = ErrNotFound
 		}
 		return Caller{agent: &a}, err
 	}
 	return c, ErrNotFound
+}
+
+// holderNow is the agent or the session that the caller is, as it stands in this
+// transaction: the token may have been revoked, and a grant taken away, since
+// it was looked at.
+func (r *Registry) holderNow(tx Tx, c Caller) (now Caller, err error) {
+	switch {
+	case c.session != nil:
+		now, err = holder(tx, PrefixSession, c.session.Digest, r.now())
+	case c.agent != nil:
+		now, err = holder(tx, PrefixAgent, c.agent.Digest, r.now())
+	default:
+		err = ErrNotFound
+	}
+	if errors.Is(err, ErrNotFound) {
+		err = errUnknownToken
+	}
+	return now, err
 }
 
 // noteIn is note where only the vault's ID is known.

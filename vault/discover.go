@@ -2,7 +2,6 @@ package vault
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"agentvault/policy/inject"
@@ -32,7 +31,7 @@ func (r *Registry) Discover(ctx context.Context, c Caller, vaultName string) (Di
 	var v Vault
 	var g Grant
 	err := r.store.Read(ctx, func(tx Tx) (err error) {
-		v, g, err = agentsVault(tx, c, vaultName)
+		v, g, err = r.agentsVault(tx, c, vaultName)
 		return err
 	})
 	if err != nil {
@@ -51,8 +50,12 @@ func (r *Registry) Discover(ctx context.Context, c Caller, vaultName string) (Di
 // vault's, or, of an agent that is narrowed to some services, theirs.
 func (v *Vault) keysFor(g Grant) []string {
 	keys := []string{}
+	var used map[string]bool
+	if g.Services != nil {
+		used = v.usedBy(g)
+	}
 	for key := range v.Credentials {
-		if g.Services == nil || v.usedBy(g, key) {
+		if g.Services == nil || used[key] {
 			keys = append(keys, key)
 		}
 	}
@@ -60,11 +63,20 @@ func (v *Vault) keysFor(g Grant) []string {
 	return keys
 }
 
-func (v *Vault) usedBy(g Grant, key string) bool {
-	return slices.ContainsFunc(v.Services, func(s Service) bool {
-		in, err := inject.Parse(s.Auth)
-		return err == nil && g.includes(s.Name) && slices.Contains(in.Keys(), key)
-	})
+// usedBy are the keys that the services of a grant inject.
+func (v *Vault) usedBy(g Grant) map[string]bool {
+	used := make(map[string]bool)
+	for _, s := range v.Services {
+		if !g.includes(s.Name) {
+			continue
+		}
+		if in, err := inject.Parse(s.Auth); err == nil {
+			for _, key := range in.Keys() {
+				used[key] = true
+			}
+		}
+	}
+	return used
 }
 
 // includes reports whether the grant is for the service.
@@ -74,26 +86,14 @@ func (g Grant) includes(service string) bool {
 
 // agentsVault is the vault that an agent's request is about, and what the
 // agent may do there.
-func agentsVault(tx Tx, c Caller, named string) (Vault, Grant, error) {
-	// The token was looked at before: it may have been revoked, and the grant
-	// taken away, in between.
-	if c.session != nil {
-		_, err := tx.SessionByDigest(c.session.Digest)
-		var v Vault
-		if err == nil {
-			v, err = tx.VaultByID(c.session.VaultID)
-		}
-		if errors.Is(err, ErrNotFound) {
-			err = errUnknownToken
-		}
-		return v, Grant{Role: VaultProxy}, err
-	}
-	a, err := tx.AgentByDigest(c.agent.Digest)
-	if errors.Is(err, ErrNotFound) {
-		err = errUnknownToken
-	}
+func (r *Registry) agentsVault(tx Tx, c Caller, named string) (Vault, Grant, error) {
+	c, err := r.holderNow(tx, c)
 	if err != nil {
 		return Vault{}, Grant{}, err
+	}
+	if c.session != nil {
+		v, err := tx.VaultByID(c.session.VaultID) // sessions go with their vault
+		return v, Grant{Role: VaultProxy}, err
 	}
 	if named == "" {
 		return Vault{}, Grant{}, refuse(CodeVaultRequired, "an agent token must name its vault in the X-Vault header")
@@ -102,7 +102,7 @@ func agentsVault(tx Tx, c Caller, named string) (Vault, Grant, error) {
 	if err != nil {
 		return Vault{}, Grant{}, err
 	}
-	g, ok := a.Vaults[v.ID]
+	g, ok := c.agent.Vaults[v.ID]
 	if !ok {
 		return Vault{}, Grant{}, refuse(CodeVaultForbidden, "this agent has no access to the vault %s; a person can grant it", v.Name)
 	}

@@ -74,7 +74,7 @@ func (r *Registry) RenewLease(ctx context.Context, leaseToken string) (ends time
 		s, err = tx.SessionByLease(DigestToken(leaseToken))
 		return err
 	})
-	if errors.Is(err, ErrNotFound) || err == nil && !r.now().Before(s.ExpiresAt) {
+	if errors.Is(err, ErrNotFound) || err == nil && s.ended(r.now()) {
 		return time.Time{}, errUnknownToken
 	}
 	if err != nil {

@@ -138,6 +138,8 @@ type Session struct {
 	LeaseDigest [32]byte
 }
 
+func (s Session) ended(now time.Time) bool { return !now.Before(s.ExpiresAt) }
+
 // Leased reports whether the session ends when nobody renews its lease.
 func (s Session) Leased() bool { return s.LeaseDigest != [32]byte{} }
 
@@ -152,6 +154,9 @@ type Agent struct {
 	ExpiresAt time.Time     // of the token; zero: never
 	RevokedAt time.Time     // of the token, until there is a new one; zero: it is not
 }
+
+// ended is of the token.
+func (a Agent) ended(now time.Time) bool { return !a.ExpiresAt.IsZero() && !now.Before(a.ExpiresAt) }
 
 // A Grant is what an agent may do in a vault.
 type Grant struct {

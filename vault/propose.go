@@ -94,7 +94,7 @@ func (r *Registry) askersVault(tx Tx, c Caller, vaultName string) (Vault, error)
 		return Vault{}, err
 	}
 	if c.IsAgent() {
-		v, _, err := agentsVault(tx, c, vaultName)
+		v, _, err := r.agentsVault(tx, c, vaultName)
 		return v, err
 	}
 	if vaultName == "" {

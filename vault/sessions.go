@@ -110,7 +110,7 @@ func (r *Registry) Sessions(ctx context.Context, c Caller, vaultName string) ([]
 		}
 		everybodys := r.allow(c, actSeeSessions, &v) == nil
 		for _, s := range all {
-			if r.now().Before(s.ExpiresAt) && (everybodys || s.CreatedBy == c.id()) {
+			if !s.ended(r.now()) && (everybodys || s.CreatedBy == c.id()) {
 				live = append(live, ListedSession{s, emails[s.CreatedBy]})
 			}
 		}

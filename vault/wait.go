@@ -83,28 +83,19 @@ func (r *Registry) lookAgain(ctx context.Context, c Caller, p Proposal) (Proposa
 // stillReaches reports whether the caller's token, role or grant is still good
 // for a vault in which it was good before.
 func (r *Registry) stillReaches(tx Tx, c Caller, vaultID string) error {
-	switch {
-	case c.user != nil:
+	if c.user != nil {
 		u, err := tx.UserByID(c.user.ID)
 		if errors.Is(err, ErrNotFound) || err == nil && u.roleIn(vaultID) == "" {
 			return errUnknownToken
 		}
 		return err
-	case c.session != nil:
-		s, err := tx.SessionByDigest(c.session.Digest)
-		if errors.Is(err, ErrNotFound) || err == nil && !r.now().Before(s.ExpiresAt) {
-			return errUnknownToken
-		}
-		return err
-	case c.agent != nil:
-		a, err := tx.AgentByDigest(c.agent.Digest)
-		if errors.Is(err, ErrNotFound) || err == nil && !a.ExpiresAt.IsZero() && !r.now().Before(a.ExpiresAt) {
-			return errUnknownToken
-		}
-		if _, ok := a.Vaults[vaultID]; err == nil && !ok {
-			return refuse(CodeVaultForbidden, "this agent has no access to the vault any more")
-		}
+	}
+	c, err := r.holderNow(tx, c)
+	if err != nil || c.agent == nil {
 		return err
 	}
-	return errUnknownToken
+	if _, ok := c.agent.Vaults[vaultID]; !ok {
+		return refuse(CodeVaultForbidden, "this agent has no access to the vault any more")
+	}
+	return nil
 }
