@@ -38,24 +38,24 @@ func (r *Registry) MintSession(ctx context.Context, c Caller, n NewSession) (Min
 	if n.TTL == 0 {
 		n.TTL = DefaultSessionTTL
 	}
+	switch {
+	case n.TTL < MinSessionTTL || n.TTL > MaxSessionTTL:
+		return Minted{}, badRequest("ttl_seconds: a session lives from %d to %d seconds", int(MinSessionTTL.Seconds()), int(MaxSessionTTL.Seconds()))
+	case !isLine(n.Label, maxLabel):
+		return Minted{}, badRequest("label: at most %d characters on one line", maxLabel)
+	}
 	now := r.now()
 	m := Minted{Token: NewToken(PrefixSession)}
 	m.Session = Session{ID: newID(), Digest: DigestToken(m.Token), Label: n.Label, CreatedBy: c.id(), CreatedAt: now, ExpiresAt: now.Add(n.TTL)}
 	if n.Lease {
 		m.LeaseToken = NewToken(PrefixLease)
 		m.LeaseDigest = DigestToken(m.LeaseToken)
-		r.leases.renew(m.ID, r.now()) // before the session is there, so that no sweep finds it without
+		r.leases.renew(m.ID, now) // before the session is there, so that no sweep finds it without
 	}
 	err := r.write(ctx, func(tx Tx) error {
 		v, err := r.inVault(tx, c, actMint, n.Vault)
 		if err != nil {
 			return err
-		}
-		switch {
-		case n.TTL < MinSessionTTL || n.TTL > MaxSessionTTL:
-			return badRequest("ttl_seconds: a session lives from %d to %d seconds", int(MinSessionTTL.Seconds()), int(MaxSessionTTL.Seconds()))
-		case !isLine(n.Label, maxLabel):
-			return badRequest("label: at most %d characters on one line", maxLabel)
 		}
 		if err := r.roomForSession(tx, c, v); err != nil {
 			return err
