@@ -144,9 +144,16 @@ func vaultRenamed(t *testing.T, db *store.DB) {
 		if _, err := tx.VaultByName("old-name"); !errors.Is(err, vault.ErrNotFound) {
 			t.Errorf("VaultByName(old): %v, want ErrNotFound", err)
 		}
+		ref, errRef := tx.VaultRefByName("new-name")
+		diff(t, "VaultRefByName(new)", vault.VaultRef{ID: v.ID, Name: "new-name"}, ref)
+		ref, errID := tx.VaultRefByID(v.ID)
+		diff(t, "VaultRefByID", vault.VaultRef{ID: v.ID, Name: "new-name"}, ref)
+		if _, err := tx.VaultRefByName("old-name"); !errors.Is(err, vault.ErrNotFound) {
+			t.Errorf("VaultRefByName(old): %v, want ErrNotFound", err)
+		}
 		list, errList := tx.ListSessions(v.ID)
 		diff(t, "its sessions", []vault.Session{session}, list)
-		return errors.Join(err, errList)
+		return errors.Join(err, errRef, errID, errList)
 	})
 }
 
@@ -170,7 +177,9 @@ func vaultsListed(t *testing.T, db *store.DB) {
 			names = append(names, v.Name)
 		}
 		diff(t, "names", []string{"aaa", "bbb", "ccc"}, names)
-		return err
+		refs, errRefs := tx.ListVaultRefs()
+		diff(t, "ListVaultRefs", []vault.VaultRef{{ID: "1", Name: "aaa"}, {ID: "2", Name: "bbb"}, {ID: "0", Name: "ccc"}}, refs)
+		return errors.Join(err, errRefs)
 	})
 }
 
@@ -313,6 +322,8 @@ func notFound(t *testing.T, db *store.DB) {
 	for name, ask := range map[string]func(vault.Tx) error{
 		"VaultByName":     func(tx vault.Tx) error { _, err := tx.VaultByName("x"); return err },
 		"VaultByID":       func(tx vault.Tx) error { _, err := tx.VaultByID("x"); return err },
+		"VaultRefByName":  func(tx vault.Tx) error { _, err := tx.VaultRefByName("x"); return err },
+		"VaultRefByID":    func(tx vault.Tx) error { _, err := tx.VaultRefByID("x"); return err },
 		"DeleteVault":     func(tx vault.Tx) error { return tx.DeleteVault("x") },
 		"UserByEmail":     func(tx vault.Tx) error { _, err := tx.UserByEmail("x"); return err },
 		"UserByID":        func(tx vault.Tx) error { _, err := tx.UserByID("x"); return err },

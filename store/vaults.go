@@ -39,6 +39,22 @@ func (t *tx) ListVaults() ([]vault.Vault, error) {
 	return all, t.fill(all, ``)
 }
 
+const selectVaultRefs = `SELECT id, name FROM vaults `
+
+func scanVaultRef(r *sql.Rows, v *vault.VaultRef) error { return r.Scan(&v.ID, &v.Name) }
+
+func (t *tx) VaultRefByName(name string) (vault.VaultRef, error) {
+	return first(t, scanVaultRef, selectVaultRefs+`WHERE name = ?`, name)
+}
+
+func (t *tx) VaultRefByID(id string) (vault.VaultRef, error) {
+	return first(t, scanVaultRef, selectVaultRefs+`WHERE id = ?`, id)
+}
+
+func (t *tx) ListVaultRefs() ([]vault.VaultRef, error) {
+	return list(t, scanVaultRef, selectVaultRefs+`ORDER BY name`)
+}
+
 type serviceRow struct{ vaultID, definition string }
 
 type credentialRow struct {

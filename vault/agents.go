@@ -63,7 +63,7 @@ func (r *Registry) checkNewAgent(tx Tx, c Caller, n NewAgent) (map[string]Grant,
 	}
 	grants := make(map[string]Grant, len(n.Vaults))
 	for _, name := range slices.Sorted(maps.Keys(n.Vaults)) {
-		v, err := r.inVault(tx, c, actWidenAgent, name)
+		v, err := r.wholeVault(tx, c, actWidenAgent, name)
 		if err != nil {
 			return nil, err
 		}
@@ -133,7 +133,7 @@ func (r *Registry) overAll(tx Tx, c Caller, a *action, grants map[string]Grant) 
 		return r.allow(c, a, nil)
 	}
 	for id := range grants {
-		v, err := tx.VaultByID(id)
+		v, err := tx.VaultRefByID(id)
 		if errors.Is(err, ErrNotFound) { // an invite's, deleted meanwhile
 			continue
 		}
@@ -155,7 +155,7 @@ func (r *Registry) overAll(tx Tx, c Caller, a *action, grants map[string]Grant) 
 func (r *Registry) overOne(tx Tx, c Caller, a *action, grants map[string]Grant) error {
 	refused := r.overAll(tx, c, a, grants)
 	for id := range grants {
-		v, err := tx.VaultByID(id)
+		v, err := tx.VaultRefByID(id)
 		if err != nil {
 			return err
 		}
@@ -295,7 +295,7 @@ func (r *Registry) RevokeVault(ctx context.Context, c Caller, name, vaultName st
 func (r *Registry) changeGrant(ctx context.Context, c Caller, act *action, name, vaultName string, f func(Vault, *Agent) error) (Agent, error) {
 	var a Agent
 	err := r.writeAsNow(ctx, c, act, func(tx Tx, c Caller) error {
-		v, err := r.inVault(tx, c, act, vaultName)
+		v, err := r.wholeVault(tx, c, act, vaultName)
 		if err != nil {
 			return err
 		}
@@ -305,7 +305,7 @@ func (r *Registry) changeGrant(ctx context.Context, c Caller, act *action, name,
 		if err := f(v, &a); err != nil {
 			return err
 		}
-		return errors.Join(tx.PutAgent(a), r.note(tx, c, act, &v, "agent "+name))
+		return errors.Join(tx.PutAgent(a), r.note(tx, c, act, v.ref(), "agent "+name))
 	})
 	if err != nil {
 		return Agent{}, err
@@ -357,7 +357,7 @@ func (r *Registry) RedeemAgent(ctx context.Context, inviteToken string) (token s
 		}
 		grants, byName := make(map[string]Grant), make(map[string]Grant)
 		for id, g := range i.Vaults {
-			v, err := tx.VaultByID(id)
+			v, err := tx.VaultRefByID(id)
 			switch {
 			case err == nil:
 				grants[id], byName[v.Name] = g, g

@@ -130,7 +130,7 @@ func (r *Registry) applyVault(tx Tx, c Caller, vd VaultDeclaration) ([]Change, e
 		return nil, err
 	}
 	if len(vd.Credentials) > 0 { // before "unchanged" tells that a value was guessed
-		if err := r.allow(c, actCredentials, &v); err != nil {
+		if err := r.allow(c, actCredentials, v.ref()); err != nil {
 			return nil, err
 		}
 	}
@@ -160,7 +160,7 @@ func (r *Registry) applyVault(tx Tx, c Caller, vd VaultDeclaration) ([]Change, e
 		}
 		changed = true
 		a := actionFor(ch)
-		if err := errors.Join(r.allow(c, a, &v), r.note(tx, c, a, &v, ch.Action+" "+ch.Name)); err != nil {
+		if err := errors.Join(r.allow(c, a, v.ref()), r.note(tx, c, a, v.ref(), ch.Action+" "+ch.Name)); err != nil {
 			return nil, err
 		}
 	}
@@ -172,7 +172,7 @@ func (r *Registry) applyVault(tx Tx, c Caller, vd VaultDeclaration) ([]Change, e
 
 // declaredVault finds the vault, or makes it.
 func (r *Registry) declaredVault(tx Tx, c Caller, name string, note func(kind, name, action string)) (Vault, error) {
-	v, err := r.inVault(tx, c, actReadVault, name)
+	v, err := r.wholeVault(tx, c, actReadVault, name)
 	var e *Error
 	if errors.As(err, &e) && e.Code == CodeVaultNotFound {
 		if err := r.allow(c, actNewVault, nil); err != nil {

@@ -119,7 +119,7 @@ func (r *Registry) holderNow(tx Tx, c Caller) (now Caller, err error) {
 
 // noteIn is note where only the vault's ID is known.
 func (r *Registry) noteIn(tx Tx, c Caller, a *action, vaultID, object string) error {
-	v, err := tx.VaultByID(vaultID)
+	v, err := tx.VaultRefByID(vaultID)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (r *Registry) noteIn(tx Tx, c Caller, a *action, vaultID, object string) er
 
 // note records a change in the transaction that makes it. The object names
 // what was changed, and holds no value.
-func (r *Registry) note(tx Tx, c Caller, a *action, v *Vault, object string) error {
+func (r *Registry) note(tx Tx, c Caller, a *action, v *VaultRef, object string) error {
 	e := Event{Time: r.now(), Action: a.name, Object: object}
 	e.ActorKind, e.ActorID, e.ActorName = c.identity()
 	if v != nil {

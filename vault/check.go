@@ -53,7 +53,7 @@ func (r *Registry) CheckPolicy(ctx context.Context, c Caller, vaultName, method,
 	}
 	var v Vault
 	err = r.store.Read(ctx, func(tx Tx) (err error) {
-		v, err = r.inVault(tx, c, actReadVault, vaultName)
+		v, err = r.wholeVault(tx, c, actReadVault, vaultName)
 		return err
 	})
 	if err != nil {

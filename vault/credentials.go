@@ -117,7 +117,7 @@ func (v *Vault) sealContext(key string, version int64) seal.Context {
 func (r *Registry) CredentialVersions(ctx context.Context, c Caller, vaultName, key string) ([]CredentialVersion, error) {
 	var kept []CredentialVersion
 	err := r.readAs(ctx, c, actReadVault, func(tx Tx) error {
-		v, err := r.inVault(tx, c, actReadVault, vaultName)
+		v, err := r.wholeVault(tx, c, actReadVault, vaultName)
 		if err != nil {
 			return err
 		}

@@ -126,7 +126,7 @@ func (r *Registry) Reject(ctx context.Context, c Caller, vaultName string, numbe
 func (r *Registry) decide(ctx context.Context, c Caller, act *action, vaultName string, number int64, note string, f func(Tx, *Vault, *Proposal) error) (Review, error) {
 	var rv Review
 	err := r.writeAs(ctx, c, act, func(tx Tx) error {
-		v, err := r.inVault(tx, c, act, vaultName)
+		v, err := r.wholeVault(tx, c, act, vaultName)
 		if err != nil {
 			return err
 		}
@@ -148,7 +148,7 @@ func (r *Registry) decide(ctx context.Context, c Caller, act *action, vaultName 
 		}
 		p.close(r.now(), c.user.Email, note)
 		rv, err = r.review(tx, v, p)
-		return errors.Join(err, tx.PutProposal(p), r.note(tx, c, act, &v, fmt.Sprintf("%s %d:%s", p.Status, p.Number, objectOf(p))))
+		return errors.Join(err, tx.PutProposal(p), r.note(tx, c, act, v.ref(), fmt.Sprintf("%s %d:%s", p.Status, p.Number, objectOf(p))))
 	})
 	if err != nil {
 		return Review{}, err

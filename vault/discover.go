@@ -31,7 +31,12 @@ func (r *Registry) Discover(ctx context.Context, c Caller, vaultName string) (Di
 	var v Vault
 	var g Grant
 	err := r.store.Read(ctx, func(tx Tx) (err error) {
-		v, g, err = r.agentsVault(tx, c, vaultName)
+		ref, grant, err := r.agentsVault(tx, c, vaultName)
+		if err != nil {
+			return err
+		}
+		g = grant
+		v, err = tx.VaultByID(ref.ID)
 		return err
 	})
 	if err != nil {
@@ -84,27 +89,27 @@ func (g Grant) includes(service string) bool {
 	return g.Services == nil || slices.Contains(g.Services, service)
 }
 
-// agentsVault is the vault that an agent's request is about, and what the
+// agentsVault finds the vault that an agent's request is about, and what the
 // agent may do there.
-func (r *Registry) agentsVault(tx Tx, c Caller, named string) (Vault, Grant, error) {
+func (r *Registry) agentsVault(tx Tx, c Caller, named string) (VaultRef, Grant, error) {
 	c, err := r.holderNow(tx, c)
 	if err != nil {
-		return Vault{}, Grant{}, err
+		return VaultRef{}, Grant{}, err
 	}
 	if c.session != nil {
-		v, err := tx.VaultByID(c.session.VaultID) // sessions go with their vault
+		v, err := tx.VaultRefByID(c.session.VaultID) // sessions go with their vault
 		return v, Grant{Role: VaultProxy}, err
 	}
 	if named == "" {
-		return Vault{}, Grant{}, refuse(CodeVaultRequired, "an agent token must name its vault in the X-Vault header")
+		return VaultRef{}, Grant{}, refuse(CodeVaultRequired, "an agent token must name its vault in the X-Vault header")
 	}
 	v, err := byName(tx, named)
 	if err != nil {
-		return Vault{}, Grant{}, err
+		return VaultRef{}, Grant{}, err
 	}
 	g, ok := c.agent.Vaults[v.ID]
 	if !ok {
-		return Vault{}, Grant{}, refuse(CodeVaultForbidden, "this agent has no access to the vault %s; a person can grant it", v.Name)
+		return VaultRef{}, Grant{}, refuse(CodeVaultForbidden, "this agent has no access to the vault %s; a person can grant it", v.Name)
 	}
 	return v, g, nil
 }

@@ -140,7 +140,7 @@ func makerStillMay(tx Tx, i Invite) (bool, error) {
 		if maker.roleIn(id) == VaultAdmin {
 			continue
 		}
-		if _, err := tx.VaultByID(id); !errors.Is(err, ErrNotFound) { // a deleted one is left out
+		if _, err := tx.VaultRefByID(id); !errors.Is(err, ErrNotFound) { // a deleted one is left out
 			return false, err
 		}
 	}
@@ -271,7 +271,7 @@ func (r *Registry) Join(ctx context.Context, token string, password []byte, clie
 		}
 		u := User{ID: newID(), Email: i.Name, PasswordHash: hash, Role: i.Role, Vaults: make(map[string]string), CreatedAt: r.now()}
 		for id, g := range i.Vaults {
-			switch _, err := tx.VaultByID(id); {
+			switch _, err := tx.VaultRefByID(id); {
 			case err == nil:
 				u.Vaults[id] = g.Role
 			case !errors.Is(err, ErrNotFound): // a vault that was deleted meanwhile is left out

@@ -31,6 +31,11 @@ type Vault struct {
 	CreatedAt      time.Time
 }
 
+// A VaultRef says which vault, and nothing of what is in it.
+type VaultRef struct{ ID, Name string }
+
+func (v *Vault) ref() *VaultRef { return &VaultRef{v.ID, v.Name} }
+
 // A Service is a host pattern with its auth and its rules, in the shape that
 // people and agents write.
 type Service struct {

@@ -111,7 +111,7 @@ func (r *Registry) Register(ctx context.Context, email string, password []byte, 
 		if err := r.note(tx, Caller{user: &s.User}, actWidenUser, nil, s.User.Email); err != nil {
 			return err
 		}
-		_, err = tx.VaultByName(DefaultVault)
+		_, err = tx.VaultRefByName(DefaultVault)
 		if !errors.Is(err, ErrNotFound) {
 			return err
 		}

@@ -110,7 +110,7 @@ func (u *User) roleIn(vaultID string) string {
 // allow is the whole question: may the caller do this, in this vault? v is nil
 // for actions that are about none. Of an agent only its kind is asked here; its
 // vault is found by agentsVault.
-func (r *Registry) allow(c Caller, a *action, v *Vault) error {
+func (r *Registry) allow(c Caller, a *action, v *VaultRef) error {
 	if err := a.admits(c); err != nil {
 		return err
 	}
@@ -186,20 +186,28 @@ func (r *Registry) writeAsNow(ctx context.Context, c Caller, a *action, f func(T
 	})
 }
 
-// inVault is the one way to a vault: it loads the vault by name and asks
+// inVault is the one way to a vault: it finds the vault by name and asks
 // whether the caller may.
-func (r *Registry) inVault(tx Tx, c Caller, a *action, name string) (Vault, error) {
+func (r *Registry) inVault(tx Tx, c Caller, a *action, name string) (VaultRef, error) {
 	if err := a.admits(c); err != nil { // before a stranger learns which vaults there are
-		return Vault{}, err
+		return VaultRef{}, err
 	}
 	if c.user != nil {
 		if err := r.asNow(tx, &c, actSelf); err != nil {
-			return Vault{}, err
+			return VaultRef{}, err
 		}
 	}
 	v, err := byName(tx, name)
 	if err != nil {
-		return Vault{}, err
+		return VaultRef{}, err
 	}
 	return v, r.allow(c, a, &v)
+}
+
+// wholeVault is inVault with what is in the vault, loaded once the caller may.
+func (r *Registry) wholeVault(tx Tx, c Caller, a *action, name string) (Vault, error) {
+	if _, err := r.inVault(tx, c, a, name); err != nil {
+		return Vault{}, err
+	}
+	return tx.VaultByName(name)
 }

@@ -54,7 +54,7 @@ func (r *Registry) Propose(ctx context.Context, c Caller, vaultName string, n Ne
 			return err
 		}
 		out = Proposed{Proposal: p, Vault: v.Name, LinkToken: r.linkToken(p.ID)}
-		return errors.Join(tx.PutProposal(p), r.note(tx, c, actPropose, &v, fmt.Sprintf("proposal %d:%s", p.Number, objectOf(p))))
+		return errors.Join(tx.PutProposal(p), r.note(tx, c, actPropose, v.ref(), fmt.Sprintf("proposal %d:%s", p.Number, objectOf(p))))
 	})
 	if err != nil {
 		return Proposed{}, err
@@ -65,7 +65,11 @@ func (r *Registry) Propose(ctx context.Context, c Caller, vaultName string, n Ne
 // sound checks what is asked for, and finds the pending proposal that is the
 // same; where there is none, there is room for one more.
 func (r *Registry) sound(tx Tx, c Caller, vaultName string, n NewProposal) (v Vault, p Proposal, same *Proposed, err error) {
-	if v, err = r.askersVault(tx, c, vaultName); err != nil {
+	ref, err := r.askersVault(tx, c, vaultName)
+	if err != nil {
+		return v, p, nil, err
+	}
+	if v, err = tx.VaultByID(ref.ID); err != nil {
 		return v, p, nil, err
 	}
 	if p, err = r.checkProposal(v, n); err != nil {
@@ -89,16 +93,16 @@ func (r *Registry) sound(tx Tx, c Caller, vaultName string, n NewProposal) (v Va
 
 // askersVault is the vault that a proposal is about: an agent's own, or one in
 // which a person has a role.
-func (r *Registry) askersVault(tx Tx, c Caller, vaultName string) (Vault, error) {
+func (r *Registry) askersVault(tx Tx, c Caller, vaultName string) (VaultRef, error) {
 	if err := actPropose.admits(c); err != nil {
-		return Vault{}, err
+		return VaultRef{}, err
 	}
 	if c.IsAgent() {
 		v, _, err := r.agentsVault(tx, c, vaultName)
 		return v, err
 	}
 	if vaultName == "" {
-		return Vault{}, refuse(CodeVaultRequired, "name the vault")
+		return VaultRef{}, refuse(CodeVaultRequired, "name the vault")
 	}
 	return r.inVault(tx, c, actPropose, vaultName)
 }

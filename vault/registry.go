@@ -128,10 +128,10 @@ func checkName(noun, name string) error {
 }
 
 // byName finds a vault, or says that there is none.
-func byName(tx Tx, name string) (Vault, error) {
-	v, err := tx.VaultByName(name)
+func byName(tx Tx, name string) (VaultRef, error) {
+	v, err := tx.VaultRefByName(name)
 	if errors.Is(err, ErrNotFound) {
-		return Vault{}, refuse(CodeVaultNotFound, "there is no vault %q", shorten(name))
+		return VaultRef{}, refuse(CodeVaultNotFound, "there is no vault %q", shorten(name))
 	}
 	return v, err
 }
@@ -153,7 +153,7 @@ func (r *Registry) Events(ctx context.Context, c Caller, vaultName string, befor
 		a = actSeeInstance
 	}
 	err := r.readAs(ctx, c, a, func(tx Tx) error {
-		var v Vault
+		var v VaultRef
 		if vaultName != "" {
 			var err error
 			if v, err = r.inVault(tx, c, a, vaultName); err != nil {

@@ -59,7 +59,7 @@ func (r *Registry) ReplayPolicy(ctx context.Context, c Caller, vaultName string,
 	}
 	var out Replay
 	err = r.readRecord(ctx, c, actSeeRecord, func(tx Tx) error {
-		v, err := r.inVault(tx, c, actSeeRecord, vaultName)
+		v, err := r.wholeVault(tx, c, actSeeRecord, vaultName)
 		if err != nil {
 			return err
 		}

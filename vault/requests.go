@@ -237,7 +237,7 @@ func nameHosts(tx Tx, hosts []RefusedHost) error {
 func (r *Registry) CredentialUses(ctx context.Context, c Caller, vaultName string) (map[string]time.Time, error) {
 	var uses map[string]time.Time
 	err := r.readRecord(ctx, c, actReadVault, func(tx Tx) error {
-		v, err := r.inVault(tx, c, actReadVault, vaultName)
+		v, err := r.wholeVault(tx, c, actReadVault, vaultName)
 		if err != nil {
 			return err
 		}

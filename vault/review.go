@@ -32,11 +32,11 @@ func (r *Registry) Proposal(ctx context.Context, c Caller, vaultName string, num
 func (r *Registry) Review(ctx context.Context, c Caller, vaultName string, number int64) (Review, error) {
 	var rv Review
 	err := r.readAs(ctx, c, actReject, func(tx Tx) error {
-		v, err := r.inVault(tx, c, actReject, vaultName)
+		v, err := r.wholeVault(tx, c, actReject, vaultName)
 		if err != nil {
 			return err
 		}
-		p, err := r.visible(tx, c, v, number)
+		p, err := r.visible(tx, c, *v.ref(), number)
 		if err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func (r *Registry) Review(ctx context.Context, c Caller, vaultName string, numbe
 }
 
 // visible finds a proposal that the caller may see.
-func (r *Registry) visible(tx Tx, c Caller, v Vault, number int64) (Proposal, error) {
+func (r *Registry) visible(tx Tx, c Caller, v VaultRef, number int64) (Proposal, error) {
 	p, err := tx.ProposalByNumber(v.ID, number)
 	if errors.Is(err, ErrNotFound) || err == nil && !slices.Contains(p.Askers, c.id()) && r.allow(c, actReject, &v) != nil {
 		return Proposal{}, refuse(CodeProposalNotFound, "there is no proposal %d of yours in the vault %s", number, v.Name)
@@ -79,7 +79,7 @@ func (r *Registry) ProposalByLink(ctx context.Context, number int64, token strin
 		if p.Number != number || !r.now().Before(p.CreatedAt.Add(linkLife)) {
 			return ErrNotFound
 		}
-		v, err := tx.VaultByID(p.VaultID)
+		v, err := tx.VaultRefByID(p.VaultID)
 		if err != nil {
 			return err
 		}
@@ -117,7 +117,7 @@ func (r *Registry) Proposals(ctx context.Context, c Caller, vaultName, status st
 			if status != "" && status != ProposalPending {
 				return refuse(CodeVaultRequired, "name the vault; without one only what is pending is listed")
 			}
-			vaults, err := tx.ListVaults()
+			vaults, err := tx.ListVaultRefs()
 			if err != nil {
 				return err
 			}
@@ -142,7 +142,7 @@ func (r *Registry) Proposals(ctx context.Context, c Caller, vaultName, status st
 }
 
 // listProposals adds a vault's proposals that the caller may see.
-func (r *Registry) listProposals(tx Tx, c Caller, v Vault, f ProposalFilter, list *[]ListedProposal) error {
+func (r *Registry) listProposals(tx Tx, c Caller, v VaultRef, f ProposalFilter, list *[]ListedProposal) error {
 	f.VaultID, f.Now = v.ID, r.now()
 	if r.allow(c, actReject, &v) != nil {
 		f.Asker = c.id()

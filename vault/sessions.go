@@ -73,7 +73,7 @@ func (r *Registry) MintSession(ctx context.Context, c Caller, n NewSession) (Min
 // maxSessions is how many sessions of one vault a person may have alive.
 const maxSessions = 1_000
 
-func (r *Registry) roomForSession(tx Tx, c Caller, v Vault) error {
+func (r *Registry) roomForSession(tx Tx, c Caller, v VaultRef) error {
 	alive, err := tx.CountSessions(v.ID, c.id(), r.now())
 	if err == nil && alive >= maxSessions {
 		err = &Error{Code: CodeRateLimited, Message: "you have 1,000 sessions of this vault; revoke some, or give them less time", Wait: time.Minute}
@@ -129,7 +129,7 @@ func (r *Registry) RevokeSession(ctx context.Context, c Caller, id string) error
 		if err != nil {
 			return err
 		}
-		v, err := tx.VaultByID(s.VaultID)
+		v, err := tx.VaultRefByID(s.VaultID)
 		if err != nil {
 			return err
 		}

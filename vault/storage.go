@@ -31,6 +31,7 @@ type Store interface {
 // A Tx loads nouns and puts them back.
 type Tx interface {
 	Vaults
+	VaultRefs
 	Versions
 	Users
 	Logins
@@ -50,6 +51,13 @@ type Vaults interface {
 	ListVaults() ([]Vault, error) // by name
 	PutVault(Vault) error
 	DeleteVault(id string) error // with all that belongs to it
+}
+
+// VaultRefs find vaults without loading what is in them, which may be much.
+type VaultRefs interface {
+	VaultRefByName(name string) (VaultRef, error)
+	VaultRefByID(id string) (VaultRef, error)
+	ListVaultRefs() ([]VaultRef, error) // by name
 }
 
 // Versions are of credentials' values.

@@ -84,8 +84,15 @@ func put[V any](s *brokenStore, f func(V) error, v V) error {
 func (t brokenTx) VaultByName(n string) (vault.Vault, error) { return get(t.s, t.Tx.VaultByName, n) }
 func (t brokenTx) VaultByID(id string) (vault.Vault, error)  { return get(t.s, t.Tx.VaultByID, id) }
 func (t brokenTx) ListVaults() ([]vault.Vault, error)        { return list(t.s, t.Tx.ListVaults) }
-func (t brokenTx) PutVault(v vault.Vault) error              { return put(t.s, t.Tx.PutVault, v) }
-func (t brokenTx) DeleteVault(id string) error               { return put(t.s, t.Tx.DeleteVault, id) }
+func (t brokenTx) VaultRefByName(n string) (vault.VaultRef, error) {
+	return get(t.s, t.Tx.VaultRefByName, n)
+}
+func (t brokenTx) VaultRefByID(id string) (vault.VaultRef, error) {
+	return get(t.s, t.Tx.VaultRefByID, id)
+}
+func (t brokenTx) ListVaultRefs() ([]vault.VaultRef, error) { return list(t.s, t.Tx.ListVaultRefs) }
+func (t brokenTx) PutVault(v vault.Vault) error             { return put(t.s, t.Tx.PutVault, v) }
+func (t brokenTx) DeleteVault(id string) error              { return put(t.s, t.Tx.DeleteVault, id) }
 
 func (t brokenTx) UserByEmail(e string) (vault.User, error) { return get(t.s, t.Tx.UserByEmail, e) }
 func (t brokenTx) UserByID(id string) (vault.User, error)   { return get(t.s, t.Tx.UserByID, id) }

@@ -109,7 +109,7 @@ func notLastOwner(tx Tx, u User) error {
 // endUnreachable ends the sessions that a user minted in vaults in which they
 // have no role.
 func endUnreachable(tx Tx, u User) error {
-	vaults, err := tx.ListVaults()
+	vaults, err := tx.ListVaultRefs()
 	if err != nil {
 		return err
 	}

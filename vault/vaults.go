@@ -28,7 +28,7 @@ func (r *Registry) Vaults(ctx context.Context, c Caller) ([]Vault, error) {
 func (r *Registry) Vault(ctx context.Context, c Caller, name string) (Vault, error) {
 	var v Vault
 	err := r.readAs(ctx, c, actReadVault, func(tx Tx) (err error) {
-		v, err = r.inVault(tx, c, actReadVault, name)
+		v, err = r.wholeVault(tx, c, actReadVault, name)
 		return err
 	})
 	if err != nil {
@@ -56,7 +56,7 @@ func (r *Registry) CreateVault(ctx context.Context, c Caller, name string) (Vaul
 		if err := tx.PutVault(v); err != nil {
 			return err
 		}
-		return errors.Join(r.becomeAdmin(tx, c, v), r.note(tx, c, actNewVault, &v, v.Name))
+		return errors.Join(r.becomeAdmin(tx, c, v), r.note(tx, c, actNewVault, v.ref(), v.Name))
 	})
 	if err != nil {
 		return Vault{}, err
@@ -65,7 +65,7 @@ func (r *Registry) CreateVault(ctx context.Context, c Caller, name string) (Vaul
 }
 
 func nameIsFree(tx Tx, name string) error {
-	switch _, err := tx.VaultByName(name); {
+	switch _, err := tx.VaultRefByName(name); {
 	case err == nil:
 		return refuse(CodeConflict, "there is a vault %q already", name)
 	case !errors.Is(err, ErrNotFound):
@@ -133,7 +133,7 @@ func (r *Registry) DeleteVault(ctx context.Context, c Caller, name string) error
 func (r *Registry) change(ctx context.Context, c Caller, a *action, name string, f func(Tx, *Vault) (object string, err error)) (Vault, error) {
 	var v Vault
 	err := r.writeAs(ctx, c, a, func(tx Tx) (err error) {
-		if v, err = r.inVault(tx, c, a, name); err != nil {
+		if v, err = r.wholeVault(tx, c, a, name); err != nil {
 			return err
 		}
 		before := v.Services
@@ -141,7 +141,7 @@ func (r *Registry) change(ctx context.Context, c Caller, a *action, name string,
 		if err != nil {
 			return err
 		}
-		return errors.Join(r.putVault(tx, v, before), r.note(tx, c, a, &v, object))
+		return errors.Join(r.putVault(tx, v, before), r.note(tx, c, a, v.ref(), object))
 	})
 	if err != nil {
 		return Vault{}, err
