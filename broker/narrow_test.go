@@ -143,40 +143,13 @@ func TestNarrowingCutsOpenStreams(t *testing.T) {
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			more := make(chan struct{})
-			k := newAgentKit(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-				io.WriteString(w, "first\n")
-				_ = http.NewResponseController(w).Flush()
-				select {
-				case <-more:
-					io.WriteString(w, "last\n")
-				case <-req.Context().Done():
-				}
-			}))
+			k := newAgentKit(t, streaming(more))
 			k.grant(t, nil)
-			resp, err := http.Get("http://" + k.listen(t, k.of(t, "example.com", "/")) + "/stream")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			if _, err := io.ReadFull(resp.Body, make([]byte, len("first\n"))); err != nil {
-				t.Fatal(err)
-			}
 			var changes []func(*vault.Vault, *vault.Agent)
 			if r.change != nil {
 				changes = append(changes, r.change)
 			}
-			k.grant(t, r.services, changes...)
-			if r.want == "" {
-				close(more)
-				if rest, err := io.ReadAll(resp.Body); err != nil || string(rest) != "last\n" {
-					t.Errorf("%q, %v: the stream was cut", rest, err)
-				}
-				return
-			}
-			if rest, err := io.ReadAll(resp.Body); err == nil {
-				t.Errorf("%q: the stream ended as if it were whole", rest)
-			}
-			k.wantOutcome(t, r.want)
+			k.changing(t, k.of(t, "example.com", "/"), more, r.want, func() { k.grant(t, r.services, changes...) })
 		})
 	}
 }

@@ -36,37 +36,49 @@ func TestChangesReachOpenStreams(t *testing.T) {
 	} {
 		t.Run(r.name, func(t *testing.T) {
 			more := make(chan struct{})
-			k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-				io.WriteString(w, "first\n")
-				_ = http.NewResponseController(w).Flush()
-				select {
-				case <-more:
-					io.WriteString(w, "last\n")
-				case <-req.Context().Done():
-				}
-			}), nil)
-			resp, err := http.Get("http://" + k.listen(t, k.request(t, "example.com", "/")) + "/stream")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			if _, err := io.ReadFull(resp.Body, make([]byte, len("first\n"))); err != nil {
-				t.Fatal(err)
-			}
-			k.changeVault(t, r.change)
-			if r.want == "" {
-				close(more)
-				if rest, err := io.ReadAll(resp.Body); err != nil || string(rest) != "last\n" {
-					t.Errorf("%q, %v: the stream was cut", rest, err)
-				}
-				return
-			}
-			if rest, err := io.ReadAll(resp.Body); err == nil {
-				t.Errorf("%q: the stream ended as if it were whole", rest)
-			}
-			k.wantOutcome(t, r.want)
+			k := newKit(t, streaming(more), nil)
+			k.changing(t, k.request(t, "example.com", "/"), more, r.want, func() { k.changeVault(t, r.change) })
 		})
 	}
+}
+
+// streaming answers with a line, and with another once more is closed.
+func streaming(more <-chan struct{}) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		io.WriteString(w, "first\n")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-more:
+			io.WriteString(w, "last\n")
+		case <-req.Context().Done():
+		}
+	})
+}
+
+// changing makes a change under a stream, which it must cut with the code want
+// in the record, or, with "", let go on.
+func (k *kit) changing(t *testing.T, x broker.Request, more chan<- struct{}, want string, change func()) {
+	t.Helper()
+	resp, err := http.Get("http://" + k.listen(t, x) + "/stream")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.ReadFull(resp.Body, make([]byte, len("first\n"))); err != nil {
+		t.Fatal(err)
+	}
+	change()
+	if want == "" {
+		close(more)
+		if rest, err := io.ReadAll(resp.Body); err != nil || string(rest) != "last\n" {
+			t.Errorf("%q, %v: the stream was cut", rest, err)
+		}
+		return
+	}
+	if rest, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("%q: the stream ended as if it were whole", rest)
+	}
+	k.wantOutcome(t, want)
 }
 
 // What waits for an upstream's answer is told why it gets none.
