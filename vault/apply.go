@@ -59,11 +59,8 @@ func (r *Registry) Apply(ctx context.Context, c Caller, d Declaration) ([]Change
 		return nil, err
 	}
 	var changes []Change
-	err = r.write(ctx, func(tx Tx) error {
+	err = r.writeAsNow(ctx, c, actListVault, func(tx Tx, c Caller) error {
 		changes = []Change{}
-		if err := r.asNow(tx, &c, actListVault); err != nil {
-			return err
-		}
 		for _, vd := range declared {
 			done, err := r.applyVault(tx, c, vd)
 			if err != nil {

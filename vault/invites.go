@@ -211,10 +211,7 @@ func (r *Registry) InviteUser(ctx context.Context, c Caller, email, role string,
 		return "", Invite{}, err
 	}
 	i = Invite{Kind: InviteUser, Name: email, Role: role, Vaults: make(map[string]Grant, len(vaults))}
-	err = r.write(ctx, func(tx Tx) error {
-		if err := r.asNow(tx, &c, actWidenUser); err != nil {
-			return err
-		}
+	err = r.writeAsNow(ctx, c, actWidenUser, func(tx Tx, c Caller) error {
 		if err := emailIsFree(tx, email); err != nil {
 			return err
 		}

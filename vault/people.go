@@ -270,10 +270,7 @@ func (r *Registry) ChangePassword(ctx context.Context, c Caller, old, next []byt
 		return err
 	}
 	checked := c.user.PasswordHash
-	return r.write(ctx, func(tx Tx) error {
-		if err := r.asNow(tx, &c, actSelf); err != nil {
-			return err
-		}
+	return r.writeAsNow(ctx, c, actSelf, func(tx Tx, c Caller) error {
 		u := *c.user
 		if u.PasswordHash != checked {
 			return refuse(CodeConflict, "the password was changed meanwhile; sign in with the new one")

@@ -54,10 +54,7 @@ func (r *Registry) SetUserRole(ctx context.Context, c Caller, email, role string
 		return User{}, err
 	}
 	var u User
-	err := r.write(ctx, func(tx Tx) (err error) {
-		if err := r.asNow(tx, &c, actWidenUser); err != nil {
-			return err
-		}
+	err := r.writeAsNow(ctx, c, actWidenUser, func(tx Tx, c Caller) (err error) {
 		if u, err = userByEmail(tx, email); err != nil {
 			return err
 		}

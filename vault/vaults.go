@@ -46,10 +46,7 @@ func (r *Registry) CreateVault(ctx context.Context, c Caller, name string) (Vaul
 		return Vault{}, err
 	}
 	v := Vault{ID: newID(), Name: name, UnmatchedHosts: UnmatchedDeny, CreatedAt: r.now()}
-	err := r.write(ctx, func(tx Tx) error {
-		if err := r.asNow(tx, &c, actNewVault); err != nil {
-			return err
-		}
+	err := r.writeAsNow(ctx, c, actNewVault, func(tx Tx, c Caller) error {
 		if err := nameIsFree(tx, name); err != nil {
 			return err
 		}
