@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"errors"
 
 	"agentvault/vault"
 )
@@ -119,8 +120,10 @@ func (t *tx) PutProposal(p vault.Proposal) error {
 	}
 	for _, slot := range p.Credentials {
 		if slot.Box == nil {
-			t.removed = true
-			if err := t.exec(`DELETE FROM proposal_values WHERE proposal_id = ? AND key = ?`, p.ID, slot.Key); err != nil {
+			err := t.execOne(`DELETE FROM proposal_values WHERE proposal_id = ? AND key = ?`, p.ID, slot.Key)
+			if err == nil {
+				t.removed = true
+			} else if !errors.Is(err, vault.ErrNotFound) { // most came without a value
 				return err
 			}
 			continue
