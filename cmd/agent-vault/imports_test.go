@@ -44,6 +44,7 @@ var boundaries = map[string]boundary{
 	"agentvault/vault/catalog":   {direct: []string{"net/http", "database/sql", "agentvault/store", "agentvault/api", "agentvault/broker"}},
 	"agentvault/store":           {direct: []string{"net/http", "agentvault/broker", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
 	"agentvault/broker":          {direct: []string{goproxyPath, cobraPath, viperPath, "database/sql", "agentvault/store", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
+	"agentvault/broker/scrub":    {direct: []string{"net/http", "database/sql", "agentvault"}},
 	"agentvault/ca":              {direct: []string{goproxyPath, "agentvault/store"}},
 	"agentvault/mitm":            {direct: []string{"agentvault/policy", "agentvault/store", "agentvault/api"}},
 	"agentvault/pathproxy":       {direct: []string{goproxyPath, "agentvault/ca", "agentvault/store"}},

@@ -1,0 +1,254 @@
+package scrub
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"sort"
+)
+
+// A span is b[from:to] of what was scanned.
+type span struct{ from, to int }
+
+// A scan is one look at some bytes.
+type scan struct {
+	*table
+	b     []byte
+	final bool   // the text ends where b does
+	held  int    // what begins here could become a match
+	spans []span // that matched; they may overlap, and lie behind held too
+}
+
+// run finds the spans that begin in front of held. What lies behind is to be
+// scanned again, with more of the text behind it.
+func (s *scan) run() {
+	s.held = len(s.b)
+	s.heads()
+	if !s.final {
+		s.tail()
+	}
+	for _, c := range [...]byte{'%', '\\', '&'} {
+		s.escapes(c)
+	}
+}
+
+// heads looks at every place where a pattern begins as it stands.
+func (s *scan) heads() {
+	b, maybe := s.b, s.maybe
+	for i := 0; i+headLen <= len(b) && i <= s.held; i++ {
+		head := binary.LittleEndian.Uint32(b[i:])
+		if h := hash(head); maybe[h/64]&(1<<(h%64)) == 0 {
+			continue
+		}
+		if c := s.headed(head); c.from < c.to {
+			met := s.follow(cursor{stretch: c, at: i, i: i + headLen, depth: headLen}, 0)
+			for _, syn := range [...]syntax{percent, slashed, entities} {
+				if met&syn != 0 {
+					s.walk(i, syn)
+				}
+			}
+			if met != 0 {
+				s.walk(i, anySyntax)
+			}
+		}
+	}
+}
+
+// hold keeps the text from a place on back, unless there is no more.
+func (s *scan) hold(at int) {
+	if !s.final {
+		s.held = min(s.held, at)
+	}
+}
+
+// tail holds back an end that is too short to be looked up by its head.
+func (s *scan) tail() {
+	for at := max(0, len(s.b)-headLen+1); at < s.held; at++ {
+		if s.begins(s.b[at:]) {
+			s.held = at
+		}
+	}
+}
+
+// escapes looks at every place where a pattern begins with an escape, or has
+// one among its first characters. A pattern that has one further on was found
+// by its head.
+func (s *scan) escapes(c byte) {
+	behind := 0 // the escape before
+	for from := 0; ; from++ {
+		next := bytes.IndexByte(s.b[from:], c)
+		if next < 0 {
+			return
+		}
+		from += next
+		if from-headLen+1 > s.held {
+			return
+		}
+		u := read(s.b[from:], syntaxOf(c), s.final)
+		for before := range min(headLen, max(from-behind, 0)+1) {
+			if !s.couldBegin(from-before, before, u) {
+				continue
+			}
+			if others := s.walk(from-before, syntaxOf(c)); others != 0 {
+				s.walk(from-before, anySyntax)
+			}
+		}
+		if u.size > 1 {
+			behind = from + u.size
+		}
+	}
+}
+
+// couldBegin spares most escapes a closer look: a pattern that begins at a place
+// has the unit so many bytes further on.
+func (s *scan) couldBegin(at, before int, u unit) bool {
+	if before > 0 && !s.at[0][s.b[at]] && syntaxOf(s.b[at]) == 0 {
+		return false
+	}
+	return u.size == 0 || s.at[before][u.text[0]]
+}
+
+// A cursor is how far the text at a place has been found to spell patterns: all
+// of the stretch begin with the depth bytes that b[at:i] stands for.
+type cursor struct {
+	stretch
+	at, i, depth int
+}
+
+// walk looks for patterns at a place, read in a syntax. It returns the other
+// syntaxes in which the text could be read differently as far as it went.
+func (s *scan) walk(at int, syn syntax) (others syntax) {
+	var head [headLen - 1 + len(unit{}.text)]byte
+	i, n := at, 0
+	for n < headLen {
+		if i == len(s.b) {
+			if n == 0 || s.begins(head[:n]) {
+				s.hold(at)
+			}
+			return others
+		}
+		others |= syntaxOf(s.b[i]) &^ syn
+		u := read(s.b[i:], syn, s.final)
+		if u.size == 0 {
+			if n == 0 || s.begins(head[:n]) {
+				s.hold(at)
+			}
+			return others
+		}
+		n += copy(head[n:], u.text[:u.n])
+		i += u.size
+	}
+	c := cursor{stretch: s.headed(binary.LittleEndian.Uint32(head[:])), at: at, i: i, depth: headLen}
+	for _, b := range head[headLen:n] {
+		s.step(&c, b)
+	}
+	return others | s.follow(c, syn)
+}
+
+// follow goes on from a cursor for as long as the text spells a pattern. It
+// returns what walk does.
+func (s *scan) follow(c cursor, syn syntax) (others syntax) {
+	var before byte // the half of a line break that was passed last
+	for {
+		s.matched(&c)
+		switch {
+		case c.from == c.to:
+			return others
+		case c.i == len(s.b):
+			s.hold(c.at)
+			return others
+		}
+		others |= syntaxOf(s.b[c.i]) &^ syn
+		u := read(s.b[c.i:], syn, s.final)
+		if u.size == 0 {
+			s.hold(c.at)
+			return others
+		}
+		c.i += u.size
+		if syn&lines != 0 && u.isBreak() && (before == 0 || before == '\r' && u.text[0] == '\n') {
+			before = u.text[0]
+			continue
+		}
+		before = 0
+		for _, b := range u.text[:u.n] {
+			s.step(&c, b)
+		}
+	}
+}
+
+// matched notes the patterns that end where the cursor stands. They are sorted
+// before those that go on.
+func (s *scan) matched(c *cursor) {
+	for c.from < c.to && len(s.patterns[c.from]) <= c.depth {
+		if n := len(s.spans); n == 0 || s.spans[n-1] != (span{c.at, c.i}) {
+			s.spans = append(s.spans, span{c.at, c.i})
+		}
+		c.from++
+	}
+}
+
+// step keeps the patterns that go on with a byte.
+func (s *scan) step(c *cursor, b byte) {
+	at := func(i int) int { // of the byte there; -1 where there is none
+		if p := s.patterns[i]; c.depth < len(p) {
+			return int(p[c.depth])
+		}
+		return -1
+	}
+	if c.to-c.from == 1 { // nearly always
+		if at(c.from) != int(b) {
+			c.from = c.to
+		}
+		c.depth++
+		return
+	}
+	n := c.to - c.from
+	from := c.from + sort.Search(n, func(i int) bool { return at(c.from+i) >= int(b) })
+	c.to = c.from + sort.Search(n, func(i int) bool { return at(c.from+i) > int(b) })
+	c.from = from
+	c.depth++
+}
+
+// filler takes the place of each byte that is masked.
+const filler = '*'
+
+// A masker holds a stretch of a text between its arrival and its departure.
+type masker struct {
+	*table
+	buf    []byte
+	ready  int // bytes of buf that may leave, masked
+	until  int // bytes of buf that are to be masked, though they are held
+	places int // that were masked so far
+	spans  []span
+}
+
+// scan looks at buf, of which nothing is ready, and makes ready what can be.
+func (m *masker) scan(final bool) {
+	s := scan{table: m.table, b: m.buf, final: final, spans: m.spans[:0]}
+	s.run()
+	m.spans, m.ready = s.spans, s.held
+	fill(m.buf[:min(m.until, m.ready)])
+	slices.SortFunc(m.spans, func(a, b span) int { return a.from - b.from })
+	for _, found := range m.spans {
+		if found.from >= m.until { // else it touches one that was counted
+			m.places++
+		}
+		m.until = max(m.until, found.to)
+		fill(m.buf[min(found.from, m.ready):min(found.to, m.ready)])
+	}
+}
+
+// take moves what is ready into p, as far as it fits.
+func (m *masker) take(p []byte) int {
+	n := copy(p, m.buf[:m.ready])
+	m.buf = m.buf[:copy(m.buf, m.buf[n:])]
+	m.ready -= n
+	m.until = max(0, m.until-n)
+	return n
+}
+
+func fill(b []byte) {
+	for i := range b {
+		b[i] = filler
+	}
+}

@@ -1,0 +1,132 @@
+package scrub
+
+import (
+	"bytes"
+	"encoding/binary"
+	"slices"
+	"sync"
+)
+
+// A Set is all values of a vault in all their spellings. It never changes and
+// is safe for use by many goroutines.
+type Set struct {
+	clear  *table
+	folded *table // the same in lower case, for names of header fields
+}
+
+// Compile returns the Set of some values. Those shorter than [MinLength] are
+// left out. The values are copied.
+func Compile(values [][]byte) *Set {
+	var patterns [][]byte
+	for _, v := range values {
+		patterns = append(patterns, spellings(v)...)
+	}
+	if len(patterns) == 0 {
+		return &Set{}
+	}
+	lower := make([][]byte, len(patterns))
+	for i, p := range patterns {
+		lower[i] = bytes.ToLower(p)
+	}
+	return &Set{clear: newTable(patterns), folded: newTable(lower)}
+}
+
+// Empty reports whether there is nothing to look for.
+func (s *Set) Empty() bool { return s == nil || s.clear == nil }
+
+// scratch holds copies of header fields while they are scanned.
+var scratch = sync.Pool{New: func() any { return new([]byte) }}
+
+// Field returns the value of a header field with every credential masked, and
+// how many places that were. It allocates only where there is one.
+func (s *Set) Field(value string) (masked string, places int) {
+	if s.Empty() || len(value) < MinLength {
+		return value, 0
+	}
+	b := scratch.Get().(*[]byte)
+	defer scratch.Put(b)
+	*b = append((*b)[:0], value...)
+	m := masker{table: s.clear, buf: *b}
+	m.scan(true)
+	if m.places > 0 {
+		value = string(m.buf)
+	}
+	clear(*b)
+	return value, m.places
+}
+
+// Name reports whether the name of a header field holds a credential, in
+// whatever letter case: net/http and HTTP/2 change it.
+func (s *Set) Name(name string) bool {
+	if s.Empty() || len(name) < MinLength {
+		return false
+	}
+	m := masker{table: s.folded, buf: bytes.ToLower([]byte(name))}
+	m.scan(true)
+	return m.places > 0
+}
+
+// headLen is how many bytes of a pattern it is found by. No pattern is shorter.
+const headLen = 4
+
+// maybeBits is the size of the filter: 2^17 bits stay in the first cache.
+const maybeBits = 17
+
+// A table finds patterns by their first four bytes.
+type table struct {
+	patterns [][]byte           // sorted, without duplicates
+	heads    map[uint32]stretch // by the first four bytes
+	maybe    []uint64           // bit set of hashed heads: most bytes end here
+	at       [headLen][256]bool // at[i][c]: some pattern has c as its i-th byte
+}
+
+// A stretch is patterns[from:to].
+type stretch struct{ from, to int }
+
+func newTable(patterns [][]byte) *table {
+	slices.SortFunc(patterns, bytes.Compare)
+	patterns = slices.CompactFunc(patterns, bytes.Equal)
+	t := &table{
+		patterns: patterns,
+		heads:    make(map[uint32]stretch, len(patterns)),
+		maybe:    make([]uint64, 1<<maybeBits/64),
+	}
+	for i, p := range patterns {
+		head := binary.LittleEndian.Uint32(p)
+		s, ok := t.heads[head]
+		if !ok {
+			s.from = i
+		}
+		s.to = i + 1
+		t.heads[head] = s
+		h := hash(head)
+		t.maybe[h/64] |= 1 << (h % 64)
+		for j := range headLen {
+			t.at[j][p[j]] = true
+		}
+	}
+	return t
+}
+
+func hash(head uint32) uint32 { return head * 0x9E3779B1 >> (32 - maybeBits) }
+
+// headed returns the patterns that begin with four bytes.
+func (t *table) headed(head uint32) stretch {
+	if h := hash(head); t.maybe[h/64]&(1<<(h%64)) == 0 {
+		return stretch{}
+	}
+	return t.heads[head]
+}
+
+// begins reports whether a pattern begins with b.
+func (t *table) begins(b []byte) bool {
+	from, to := 0, len(t.patterns)
+	for from < to { // package slices would move b to the heap
+		if mid := (from + to) / 2; bytes.Compare(t.patterns[mid], b) < 0 {
+			from = mid + 1
+		} else {
+			to = mid
+		}
+	}
+	return from < len(t.patterns) && bytes.HasPrefix(t.patterns[from], b)
+}
