@@ -210,7 +210,8 @@ func TestEarlyAnswerToAnUpload(t *testing.T) {
 	}
 }
 
-// WebSocket bytes pass both ways, and a credential that is echoed is masked.
+// WebSocket messages pass both ways, and a credential that is echoed is masked,
+// also where it lies across fragments.
 func TestWebSocketUpgrade(t *testing.T) {
 	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "websocket" || r.Header.Get("Authorization") != "Bearer "+credential {
@@ -226,7 +227,8 @@ func TestWebSocketUpgrade(t *testing.T) {
 		fmt.Fprintf(buf, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: x\r\n\r\n")
 		buf.Flush()
 		line, _ := buf.ReadString('\n')
-		fmt.Fprintf(buf, "you said %skey %s\n", line, credential)
+		half := len(credential) / 2
+		fmt.Fprintf(buf, "\x01%c%s\x00%c%s\x80%c%s", len(line), line, half, credential[:half], len(credential)-half, credential[half:])
 		buf.Flush()
 	}), nil)
 	conn, err := net.Dial("tcp", k.listen(t, k.request(t, "example.com", "/")))
@@ -241,7 +243,7 @@ func TestWebSocketUpgrade(t *testing.T) {
 		t.Fatalf("%v %v", resp, err)
 	}
 	rest, err := io.ReadAll(br)
-	if want := "you said hello\nkey " + stars() + "\n"; string(rest) != want || err != nil {
+	if want := "\x01\x06hello\n\x80" + string(rune(len(credential))) + stars(); string(rest) != want || err != nil {
 		t.Errorf("%q %v, want %q", rest, err, want)
 	}
 }

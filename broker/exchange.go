@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"agentvault/broker/scrub"
 	"agentvault/policy"
 	"agentvault/policy/inject"
 )
@@ -40,7 +41,7 @@ type exchange struct {
 	vault   *vaultView    // admit
 	service *service      // decide; nil when none matched
 	out     *http.Request // inject
-	needles [][]byte      // resolve: what must not come back
+	values  *scrub.Set    // decide: what must not come back; nil: nothing is masked
 	use     use           // send: what a later View may cut
 
 	ctx    context.Context    // of the exchange: ends with the agent's request and with the session
@@ -153,6 +154,7 @@ func (e *exchange) decide() *Fault {
 	}
 	var f *Fault
 	e.service, f = e.vault.decide(e.use.query)
+	e.values = e.service.scrubs(e.vault)
 	return e.hinting(f)
 }
 

@@ -170,22 +170,11 @@ func (e *exchange) comesBack(name string) bool {
 		name == ErrorHeader { // only the vault's own answers carry it
 		return false
 	}
-	for _, needle := range e.needles {
-		if containsFold(name, needle) {
-			e.scrubbed++
-			return false
-		}
+	if e.values.Name(name) {
+		e.scrubbed++
+		return false
 	}
 	return true
-}
-
-func containsFold(s string, sub []byte) bool {
-	for i := 0; i+len(sub) <= len(s); i++ {
-		if strings.EqualFold(s[i:i+len(sub)], string(sub)) {
-			return true
-		}
-	}
-	return false
 }
 
 // responseHeader copies what of the upstream's header the agent may see into
@@ -193,9 +182,13 @@ func containsFold(s string, sub []byte) bool {
 func (e *exchange) responseHeader(dst, src http.Header) {
 	named := connectionNames(src)
 	for name, values := range src {
-		if !named[name] && e.comesBack(name) {
-			dst[name] = append(dst[name], e.maskValues(values)...)
+		if named[name] || !e.comesBack(name) {
+			continue
 		}
+		if name != "Content-Length" { // a number that net/http has read; the body tells it anyway
+			values = e.maskValues(values)
+		}
+		dst[name] = append(dst[name], values...)
 	}
 	// net/http would invent these two.
 	for _, name := range []string{"Content-Type", "Date"} {
@@ -206,12 +199,12 @@ func (e *exchange) responseHeader(dst, src http.Header) {
 }
 
 func (e *exchange) maskValues(values []string) []string {
-	if len(e.needles) == 0 {
+	if e.values == nil {
 		return values
 	}
 	out := make([]string, len(values))
 	for i, v := range values {
-		masked, n := maskField(v, e.needles)
+		masked, n := e.values.Field(v)
 		out[i] = masked
 		e.scrubbed += n
 	}

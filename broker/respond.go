@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"agentvault/broker/scrub"
 )
 
 // headerDelay is how long an answer's header may wait for the first bytes of
@@ -28,6 +30,11 @@ func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fa
 		f.Err = errors.New("upstream sent an impossible status")
 		return f
 	}
+	body, done, f := e.scrubBody(resp)
+	if f != nil {
+		return f
+	}
+	defer done()
 	h := e.w.Header()
 	e.responseHeader(h, resp.Header)
 	var announced []string
@@ -41,7 +48,7 @@ func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fa
 	}
 	e.status = resp.StatusCode
 	e.w.WriteHeader(resp.StatusCode)
-	if f := e.copyBody(rc, resp); f != nil {
+	if f := e.copyBody(rc, resp, body); f != nil {
 		return f
 	}
 	if len(resp.Trailer) == 0 {
@@ -64,18 +71,12 @@ func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fa
 
 // copyBody streams. What the upstream flushes reaches the agent at once; what
 // arrives in one piece goes out in one piece.
-func (e *exchange) copyBody(rc *http.ResponseController, resp *http.Response) *Fault {
-	if resp.Body == http.NoBody || resp.ContentLength == 0 || e.r.Method == http.MethodHead {
+func (e *exchange) copyBody(rc *http.ResponseController, resp *http.Response, src io.Reader) *Fault {
+	if e.bodiless(resp) {
 		// Flushing here would tear HEADERS and END_STREAM apart, which gRPC's
 		// trailers-only answers must have in one frame.
 		_, err := io.Copy(io.Discard, resp.Body)
 		return e.bodyFault(err)
-	}
-	src := io.Reader(resp.Body)
-	if len(e.needles) > 0 {
-		s := newScrubber(resp.Body, e.needles)
-		src = s
-		defer func() { e.scrubbed += s.hits }()
 	}
 	if isEventStream(resp.Header) {
 		_ = rc.Flush()
@@ -113,6 +114,10 @@ func (e *exchange) copyBody(rc *http.ResponseController, resp *http.Response) *F
 	}
 }
 
+func (e *exchange) bodiless(resp *http.Response) bool {
+	return resp.Body == http.NoBody || resp.ContentLength == 0 || e.r.Method == http.MethodHead
+}
+
 // bodyFault says why an answer broke off. The agent's side breaks too: an
 // answer that is not whole never ends cleanly. Nor does one whose call was
 // ended from here: an upstream that notices may end its own side cleanly, in
@@ -129,6 +134,8 @@ func (e *exchange) bodyFault(err error) *Fault {
 		code = CodeUpstreamTimeout
 	case err == nil:
 		return nil
+	case errors.Is(err, scrub.ErrUndecodable):
+		code = CodeUpstreamUndecodable
 	}
 	return upstreamFault(code, err)
 }

@@ -1,138 +1,136 @@
 package broker
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/hex"
+	"errors"
 	"io"
-	"slices"
+	"net/http"
 	"strings"
+
+	"agentvault/broker/scrub"
+	"agentvault/policy/inject"
 )
 
-// minScrubbed is the shortest value that is looked for in responses. A shorter
-// one would be found by chance.
-const minScrubbed = 8
-
-// needlesOf returns the spellings of a value that are looked for: in clear,
-// base64 and base64url at the three alignments that it can have inside a longer
-// text, and hex.
-func needlesOf(needles [][]byte, value []byte) [][]byte {
-	value = bytes.Trim(value, " \t") // as HTTP sends it (RFC 9110 §5.5)
-	if len(value) < minScrubbed {
-		return needles
+// knowValues compiles what must not come back to an agent of this vault: every
+// value, and what services make of them, such as the base64 of user and
+// password. A vault whose boxes and services are those of before keeps its Set.
+func (v *vaultView) knowValues(before *vaultView) {
+	if before != nil && before.values != nil && v.holdsWhat(before) {
+		v.values = before.values
+		return
 	}
-	needles = append(needles, bytes.Clone(value))
-	for shift := range 3 {
-		padded := append(make([]byte, shift, shift+len(value)), value...)
-		// Characters that mix in bits of a neighbour are left out at both ends.
-		from, to := (shift*8+5)/6, (shift+len(value))*8/6
-		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-			needle := []byte(enc.EncodeToString(padded)[from:to])
-			if n := len(needles); !bytes.Equal(needles[n-1], needle) {
-				needles = append(needles, needle)
+	var values [][]byte
+	for key := range v.boxes {
+		if p, err := v.open(key); err == nil { // what does not open is never sent either
+			values = append(values, p.Bytes())
+		}
+	}
+	for _, s := range v.services {
+		req := inject.Request{Header: make(http.Header)}
+		if s.injector == nil || s.injector.Inject(&req, v.open) != nil {
+			continue // likewise
+		}
+		for _, name := range s.slots.Headers {
+			for _, field := range req.Header[name] {
+				values = append(values, []byte(field[strings.LastIndexByte(field, ' ')+1:]))
 			}
 		}
 	}
-	lower := []byte(hex.EncodeToString(value))
-	needles = append(needles, lower)
-	if upper := bytes.ToUpper(lower); !bytes.Equal(lower, upper) {
-		needles = append(needles, upper)
+	v.values = scrub.Compile(values)
+	for _, value := range values {
+		clear(value) // Compile has copied it
 	}
-	return needles
 }
 
-// mask overwrites in out, a copy of raw, every occurrence of a needle in raw, so
-// that lengths hold. It returns how many of them end behind seen. Looking in one
-// and writing to the other, a needle that is part of another does not hide it.
-func mask(out, raw []byte, needles [][]byte, seen int) int {
-	n := 0
-	for _, needle := range needles {
-		for i, done := 0, 0; ; i++ {
-			at := bytes.Index(raw[i:], needle)
-			if at < 0 {
-				break
-			}
-			i += at
-			end := i + len(needle)
-			for j := max(i, done); j < end; j++ {
-				out[j] = '*'
-			}
-			if done = end; end > seen {
-				n++
-			}
+// scrubs returns what is to be masked in the answer to this exchange, or nil
+// where a person has turned that off, or there is nothing.
+func (s *service) scrubs(v *vaultView) *scrub.Set {
+	if s == nil || s.scrubOff || v.values.Empty() {
+		return nil
+	}
+	return v.values
+}
+
+// undecodable is the fault of an answer that cannot be looked into.
+func undecodable(err error) *Fault {
+	f := NewFault(CodeUpstreamUndecodable)
+	f.Err = err
+	return f
+}
+
+// mayPassUnread reports whether an answer that cannot be decoded goes to the
+// agent as it is: where a person has said so, and where nothing was injected.
+func (e *exchange) mayPassUnread() bool {
+	return e.service.passUndecodable || len(e.service.keys) == 0
+}
+
+// scrubBody returns the answer's body with every credential masked. A body in a
+// content coding is decoded first and goes on without it; the header is changed
+// to say so. Closing the body of resp ends it.
+func (e *exchange) scrubBody(resp *http.Response) (body io.Reader, done func(), f *Fault) {
+	nothing := func() {}
+	if e.values == nil || e.bodiless(resp) {
+		return resp.Body, nothing, nil
+	}
+	src, freed := io.Reader(resp.Body), nothing
+	switch codings := scrub.Codings(resp.Header["Content-Encoding"]); {
+	case grpcCompressed(resp.Header), resp.StatusCode == http.StatusPartialContent && codings != nil:
+		if !e.mayPassUnread() {
+			return nil, nil, undecodable(errors.New("part of a coded body, or compressed messages"))
 		}
-	}
-	return n
-}
-
-func maskField(s string, needles [][]byte) (string, int) {
-	for _, needle := range needles {
-		if len(s) >= len(needle) && strings.Contains(s, string(needle)) {
-			out := []byte(s)
-			n := mask(out, []byte(s), needles, 0)
-			return string(out), n
-		}
-	}
-	return s, 0
-}
-
-// A scrubber passes a stream on with every needle masked, also where one lies
-// across reads. It holds back no more than the longest suffix that could begin
-// a needle, so that an event is not delayed.
-type scrubber struct {
-	src     io.Reader
-	needles [][]byte
-	longest int
-	raw     []byte // read and not yet given out
-	out     []byte // the same, masked
-	ready   int    // bytes of out that may be given out
-	err     error  // from src, given out after the rest
-	hits    int
-}
-
-func newScrubber(src io.Reader, needles [][]byte) *scrubber {
-	s := &scrubber{src: src, needles: needles}
-	for _, n := range needles {
-		s.longest = max(s.longest, len(n))
-	}
-	return s
-}
-
-// Read implements io.Reader. p must be longer than the longest needle.
-func (s *scrubber) Read(p []byte) (int, error) {
-	for s.ready == 0 && s.err == nil {
-		held := len(s.raw)
-		s.raw = slices.Grow(s.raw, len(p))[:held+len(p)]
-		n, err := s.src.Read(s.raw[held:])
-		s.raw, s.err = s.raw[:held+n], err
-		s.out = append(s.out, s.raw[held:]...)
-		s.hits += mask(s.out, s.raw, s.needles, held)
-		s.ready = len(s.raw)
+	case codings != nil:
+		d, err := scrub.Decode(resp.Body, codings)
 		if err == nil {
-			s.ready -= s.hold()
+			src, freed = d, func() { _ = d.Close() } // frees memory only
+			plainHeader(resp)
+		} else if !e.mayPassUnread() {
+			return nil, nil, undecodable(err)
 		}
 	}
-	n := copy(p, s.out[:s.ready])
-	s.raw = s.raw[:copy(s.raw, s.raw[n:])]
-	s.out = s.out[:copy(s.out, s.out[n:])]
-	s.ready -= n
-	if s.ready == 0 && s.err != nil {
-		return n, s.err
-	}
-	return n, nil
+	r := e.values.Reader(src)
+	return r, func() {
+		e.scrubbed += r.Places()
+		freed()
+	}, nil
 }
 
-// hold returns the length of the longest suffix that is the beginning of a
-// needle.
-func (s *scrubber) hold() int {
-	tail := s.raw[max(0, len(s.raw)-max(s.longest-1, 0)):]
-	for len(tail) > 0 {
-		for _, n := range s.needles {
-			if len(tail) < len(n) && bytes.HasPrefix(n, tail) {
-				return len(tail)
-			}
-		}
-		tail = tail[1:]
+// plainHeader makes an answer's header one of its decoded body: without the
+// coding, the length, and digests of what was coded (RFC 9530 §2, RFC 3230). A
+// strong validator names other bytes (RFC 9110 §8.8.1).
+func plainHeader(resp *http.Response) {
+	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest", "Accept-Ranges"} {
+		delete(resp.Header, name)
 	}
-	return 0
+	if tag := resp.Header.Get("Etag"); strings.HasPrefix(tag, `"`) {
+		resp.Header["Etag"] = []string{"W/" + tag}
+	}
+	resp.ContentLength = -1
+}
+
+// grpcCompressed reports whether messages inside the body may be compressed.
+// requestHeader keeps upstreams from it, as far as they ask what is accepted.
+func grpcCompressed(h http.Header) bool {
+	for _, name := range messageCodings {
+		if v := h.Get(name); v != "" && !strings.EqualFold(v, "identity") {
+			return true
+		}
+	}
+	return false
+}
+
+// Fields that say how messages inside a body are compressed, and which ways are
+// accepted (gRPC and Connect).
+var (
+	messageCodings  = []string{"Grpc-Encoding", "Connect-Content-Encoding"}
+	acceptsMessages = []string{"Grpc-Accept-Encoding", "Connect-Accept-Encoding"}
+)
+
+// askPlain keeps the upstream from what could not be read in its answer:
+// compressed messages of gRPC and of WebSockets.
+func (e *exchange) askPlain(h http.Header) {
+	if e.values == nil || e.mayPassUnread() {
+		return
+	}
+	for _, name := range acceptsMessages {
+		delete(h, name)
+	}
 }

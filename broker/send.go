@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -9,7 +8,6 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +15,6 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"agentvault/policy/inject"
-	"agentvault/vault/seal"
 )
 
 // inject builds the upstream request: the agent's own credentials for the
@@ -26,7 +23,7 @@ import (
 func (e *exchange) inject() *Fault {
 	req := inject.Request{Header: e.requestHeader(), RawQuery: e.RawQuery}
 	e.service.slots.Strip(&req)
-	if err := e.service.injector.Inject(&req, e.open); err != nil {
+	if err := e.service.injector.Inject(&req, e.vault.open); err != nil {
 		return injectFault(err)
 	}
 	u, ok := upstreamURL(e.Target, e.Path, req.RawQuery, e.HasQuery || req.RawQuery != "")
@@ -44,37 +41,15 @@ func (e *exchange) inject() *Fault {
 		e.body = &countingBody{ReadCloser: e.r.Body, in: e.r, out: out}
 		out.Body, out.ContentLength = e.body, e.r.ContentLength
 	}
-	e.noteInjected(req.Header)
+	e.askPlain(req.Header)
 	if e.wantsWebSocket() {
+		if e.values != nil {
+			delete(req.Header, "Sec-Websocket-Extensions") // compressed messages could not be read
+		}
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}
 	e.out = out
 	return nil
-}
-
-// open opens one box for this exchange, and remembers what must not come back.
-func (e *exchange) open(key string) (seal.Plaintext, error) {
-	p, err := e.vault.open(key)
-	if err == nil {
-		e.needles = needlesOf(e.needles, p.Bytes())
-	}
-	return p, err
-}
-
-// noteInjected adds what the kind made of the credentials, such as the base64
-// of user and password, to what must not come back.
-func (e *exchange) noteInjected(h http.Header) {
-	if len(e.needles) == 0 {
-		return
-	}
-	for _, name := range e.service.slots.Headers {
-		for _, v := range h[name] {
-			value := []byte(v[strings.LastIndexByte(v, ' ')+1:])
-			if len(value) >= minScrubbed && !slices.ContainsFunc(e.needles, func(n []byte) bool { return bytes.Equal(n, value) }) {
-				e.needles = append(e.needles, value)
-			}
-		}
-	}
 }
 
 func injectFault(err error) *Fault {

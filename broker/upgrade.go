@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"agentvault/broker/scrub"
 )
 
 // upgrade joins the agent's connection and the upstream's after a 101, until
@@ -20,6 +22,9 @@ func (e *exchange) upgrade(resp *http.Response) *Fault {
 		f := NewFault(CodeUpstreamError)
 		f.Err = errors.New("upstream switched protocols without being asked")
 		return f
+	}
+	if e.values != nil && resp.Header["Sec-Websocket-Extensions"] != nil {
+		return undecodable(errors.New("upstream chose an extension of WebSockets that was not asked for"))
 	}
 	agent, buffered, err := http.NewResponseController(e.w).Hijack()
 	if err != nil {
@@ -36,9 +41,11 @@ func (e *exchange) upgrade(resp *http.Response) *Fault {
 	if err := writeSwitch(buffered.Writer, header); err != nil {
 		return nil
 	}
-	// Masking keeps lengths, so WebSocket frames stay whole.
-	e.bytesOut, e.scrubbed = e.join(agent, buffered.Reader, upstream)
-	e.fault = e.use.cutBy()
+	e.bytesOut, err = e.join(agent, buffered.Reader, upstream)
+	switch e.fault = e.use.cutBy(); {
+	case e.fault == nil && errors.Is(err, scrub.ErrFrame):
+		e.fault = undecodable(err)
+	}
 	return nil
 }
 
@@ -55,8 +62,9 @@ func writeSwitch(w *bufio.Writer, header http.Header) error {
 	return w.Flush()
 }
 
-// join copies both ways and returns what went to the agent.
-func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWriteCloser) (out int64, scrubbed int) {
+// join copies both ways. It returns how many bytes went to the agent, and how
+// that ended.
+func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWriteCloser) (out int64, err error) {
 	var once sync.Once
 	end := func() {
 		once.Do(func() {
@@ -74,15 +82,16 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 		defer end()
 		_, _ = io.Copy(upstream, &touched{Reader: fromAgent, idle: idle})
 	})
-	var src io.Reader = upstream
-	s := newScrubber(upstream, e.needles)
-	if len(e.needles) > 0 {
-		src = s
+	src := io.Reader(&touched{Reader: upstream, idle: idle})
+	if e.values != nil {
+		frames := e.values.Frames(src)
+		defer func() { e.scrubbed += frames.Places() }()
+		src = frames
 	}
-	out, _ = io.Copy(agent, &touched{Reader: src, idle: idle})
+	out, err = io.Copy(agent, src)
 	end()
 	back.Wait()
-	return out, s.hits
+	return out, err
 }
 
 // touched puts off an idle timer at every read that brings something.

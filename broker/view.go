@@ -1,11 +1,14 @@
 package broker
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
+	"agentvault/broker/scrub"
 	"agentvault/policy"
 	"agentvault/policy/inject"
 	"agentvault/vault"
@@ -76,6 +79,7 @@ type vaultView struct {
 	services []service
 	boxes    map[string]box
 	key      seal.Key
+	values   *scrub.Set // of all boxes: what must not come back
 }
 
 type service struct {
@@ -84,6 +88,9 @@ type service struct {
 	injector inject.Injector
 	slots    inject.Slots
 	keys     []string
+
+	scrubOff        bool // a person has turned masking off
+	passUndecodable bool // answers that cannot be decoded pass as they are
 }
 
 type box struct {
@@ -101,6 +108,14 @@ func (v *vaultView) open(key string) (seal.Plaintext, error) {
 	return v.key.Open(seal.Context{Vault: v.id, Credential: key, Field: vault.FieldValue, Version: b.version}, b.sealed)
 }
 
+// holdsWhat reports whether two views of a vault hold the same values in the same
+// places.
+func (v *vaultView) holdsWhat(before *vaultView) bool {
+	return maps.EqualFunc(v.boxes, before.boxes, func(a, b box) bool {
+		return a.version == b.version && bytes.Equal(a.sealed, b.sealed)
+	}) && slices.EqualFunc(v.services, before.services, func(a, b service) bool { return a.auth == b.auth })
+}
+
 type missingError struct{ key string }
 
 func (e *missingError) Error() string { return fmt.Sprintf("credential %s has no value", e.key) }
@@ -116,12 +131,19 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 		vaults:      make(map[string]*vaultView, len(s.Vaults)),
 	}
 	byID := make(map[string]*vaultView, len(s.Vaults))
+	before := make(map[string]*vaultView)
+	if prev != nil {
+		for _, vv := range prev.vaults {
+			before[vv.id] = vv
+		}
+	}
 	for _, nv := range s.Vaults {
 		vv, err := buildVault(nv, key)
 		if err != nil {
 			log.Error("vault refuses everything until its services are mended", "vault", nv.Name, "err", err)
 			vv.broken = true
 		}
+		vv.knowValues(before[nv.ID])
 		v.vaults[nv.Name], byID[nv.ID] = vv, vv
 	}
 	for _, ns := range s.Sessions {

@@ -152,10 +152,10 @@ func TestUpgradeInsideATunnel(t *testing.T) {
 			return
 		}
 		defer c.Close()
-		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n%s:", r.Header.Get("Sec-WebSocket-Key"))
+		fmt.Fprintf(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n\x81\x02%s", r.Header.Get("Sec-WebSocket-Key"))
 		_ = rw.Flush()
 		line, _ := rw.ReadString('\n')
-		_, _ = io.WriteString(c, line)
+		_, _ = io.WriteString(c, "\x81\x06"+line)
 	})})
 	c := k.open(t, "api.example.com:443", nil)
 	w := &wire{Conn: c, r: bufio.NewReader(c)}
@@ -165,7 +165,7 @@ func TestUpgradeInsideATunnel(t *testing.T) {
 	w.send(t, "hello\n")
 	rest, err := io.ReadAll(w.r)
 	must(t, err)
-	if resp.StatusCode != 101 || string(rest) != "k1:hello\n" {
+	if resp.StatusCode != 101 || string(rest) != "\x81\x02k1\x81\x06hello\n" {
 		t.Errorf("%s %q", resp.Status, rest)
 	}
 }

@@ -160,7 +160,11 @@ func (l *lazy) Read(p []byte) (int, error) {
 		if _, err := buffered.Peek(1); err != nil {
 			l.err = err // a body of no bytes decodes to one of none
 		} else {
-			l.from, l.err = l.open(buffered)
+			from, err := l.open(buffered)
+			if err == nil { // else it may be a nil of some type
+				l.from = from
+			}
+			l.err = err
 		}
 	}
 	if l.err != nil {

@@ -76,6 +76,9 @@ func TestUndecodable(t *testing.T) {
 			if n, err := io.Copy(io.Discard, d); !errors.Is(err, scrub.ErrUndecodable) || n > 20<<20 {
 				t.Errorf("%s, %s: %d bytes, %v", c.name, name, n, err)
 			}
+			if err := d.Close(); err != nil {
+				t.Error(err)
+			}
 		}
 		d, err := scrub.Decode(bytes.NewReader(good[:len(good)-1]), []string{c.name})
 		if err != nil {

@@ -1,0 +1,189 @@
+package broker_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"agentvault/broker"
+	"agentvault/vault"
+	"agentvault/vault/seal"
+)
+
+const otherCredential = "other-credential-5d41402abc4b2a76"
+
+// withCredential puts one more credential into the kit's vault, which no service
+// names.
+func (k *kit) withCredential(t testing.TB, key, value string) {
+	t.Helper()
+	box, err := k.key.ForVault("v1").Seal(seal.Context{Vault: "v1", Credential: key, Field: vault.FieldValue, Version: 1}, seal.NewPlaintext([]byte(value)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.snapshot.Vaults[0].Credentials[key] = vault.Credential{Key: key, Version: 1, Box: box}
+	k.source.set(k.snapshot, nil)
+	if err := k.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func gzipped(text string) string {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = io.WriteString(w, text) // a bytes.Buffer takes everything
+	_ = w.Close()
+	return b.String()
+}
+
+// attempt is get, for answers that may be broken off.
+func (k *kit) attempt(t testing.TB, host, path string) (w *httptest.ResponseRecorder, broken bool) {
+	t.Helper()
+	w = httptest.NewRecorder()
+	defer func() {
+		if p := recover(); p != nil {
+			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+				panic(p)
+			}
+			broken = true
+		}
+	}()
+	k.Serve(w, httptest.NewRequestWithContext(t.Context(), "GET", path, nil), k.request(t, host, path))
+	return w, false
+}
+
+// A credential that was created is not read back: answers are scanned for every
+// credential of the vault, whether it was injected or not.
+func TestEveryCredentialOfTheVault(t *testing.T) {
+	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Echo", otherCredential)
+		w.Header().Set("X-"+otherCredential, "name")
+		w.Header().Set("Trailer", "X-Late")
+		fmt.Fprintf(w, "%s %s %s %s", credential, otherCredential, hex.EncodeToString([]byte(otherCredential)), base64.StdEncoding.EncodeToString([]byte(otherCredential)))
+		w.Header().Set("X-Late", otherCredential)
+	}), nil)
+	k.withCredential(t, "OTHER", otherCredential)
+	w := k.get(t, "example.com", "/")
+	all := fmt.Sprint(w.Result().Header, w.Result().Trailer, w.Body)
+	for _, leak := range []string{credential, otherCredential, hex.EncodeToString([]byte(otherCredential)), "b3RoZXItY3JlZGVudGlhbC"} {
+		if strings.Contains(strings.ToLower(all), strings.ToLower(leak)) {
+			t.Errorf("%s came back:\n%s", leak, all)
+		}
+	}
+	if want := stars() + " " + strings.Repeat("*", len(otherCredential)); !strings.HasPrefix(w.Body.String(), want) {
+		t.Errorf("%q, want it to begin with %q", w.Body, want)
+	}
+}
+
+// A changed value is known at once, and an unchanged vault keeps what was
+// compiled.
+func TestChangedValue(t *testing.T) {
+	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, otherCredential) }), nil)
+	if w := k.get(t, "example.com", "/"); w.Body.String() != otherCredential {
+		t.Fatalf("%q was masked before it was a credential", w.Body)
+	}
+	k.withCredential(t, "OTHER", otherCredential)
+	if w := k.get(t, "example.com", "/"); strings.Contains(w.Body.String(), "other") {
+		t.Errorf("%q", w.Body)
+	}
+}
+
+// A body in a content coding goes on without it, masked, and its header says so.
+func TestCodedBody(t *testing.T) {
+	text := "before " + credential + " after"
+	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Encoding", "gzip")
+		h.Set("Etag", `"v1"`)
+		h.Set("Content-Digest", "sha-256=:x:")
+		h.Set("Content-Length", fmt.Sprint(len(gzipped(text))))
+		if r.Method != http.MethodHead {
+			_, _ = io.WriteString(w, gzipped(text))
+		}
+	}), nil)
+	w := k.get(t, "example.com", "/")
+	h := w.Result().Header
+	if want := "before " + stars() + " after"; w.Body.String() != want {
+		t.Errorf("%q, want %q", w.Body, want)
+	}
+	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Digest"} {
+		if v, ok := h[name]; ok {
+			t.Errorf("%s is still %q", name, v)
+		}
+	}
+	if h.Get("Etag") != `W/"v1"` {
+		t.Errorf("Etag %q", h.Get("Etag"))
+	}
+
+	head := httptest.NewRecorder()
+	k.Serve(head, httptest.NewRequestWithContext(t.Context(), "HEAD", "/", nil), k.request(t, "example.com", "/"))
+	if h := head.Result().Header; h.Get("Content-Encoding") != "gzip" || h.Get("Content-Length") == "" {
+		t.Errorf("an answer without a body lost what it says of one: %v", h)
+	}
+}
+
+// What cannot be looked into is refused, or broken off, and none of it passes.
+func TestUndecodable(t *testing.T) {
+	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		switch r.URL.Path {
+		case "/part":
+			h.Set("Content-Encoding", "gzip")
+			h.Set("Content-Range", "bytes 5-100/200")
+			w.WriteHeader(http.StatusPartialContent)
+		case "/grpc":
+			h.Set("Content-Type", "application/grpc")
+			h.Set("Grpc-Encoding", "gzip")
+		default:
+			h.Set("Content-Encoding", strings.TrimPrefix(r.URL.Path, "/"))
+		}
+		_, _ = io.WriteString(w, "key "+credential)
+	}), nil)
+	for path, refused := range map[string]bool{"/utf-8": true, "/x-none": true, "/compress": true, "/part": true, "/grpc": true, "/gzip": false, "/br": false, "/zstd": false, "/deflate": false} {
+		w, broken := k.attempt(t, "example.com", path)
+		if strings.Contains(w.Body.String(), credential) {
+			t.Errorf("%s: %s", path, w.Body)
+		}
+		if refused && (w.Code != 502 || code(t, w) != broker.CodeUpstreamUndecodable) || !refused && !broken {
+			t.Errorf("%s: %d %s, broken %t", path, w.Code, w.Body, broken)
+		}
+	}
+	if w := k.get(t, "example.com", "/identity"); w.Code != 200 || w.Body.String() != "key "+stars() {
+		t.Errorf("identity: %d %s", w.Code, w.Body)
+	}
+}
+
+// Basic auth: the pair's base64, which is what the upstream sees.
+func TestPairOfBasic(t *testing.T) {
+	k := newKit(t, echo, nil)
+	k.withCredential(t, "USER", "some-user")
+	k.snapshot.Vaults[0].Services[0].Auth = auth(t, `{"type":"basic","username":"USER","password":"API_KEY"}`)
+	k.source.set(k.snapshot, nil)
+	if err := k.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pair := base64.StdEncoding.EncodeToString([]byte("some-user:" + credential))
+	w := k.get(t, "example.com", "/")
+	if !strings.Contains(w.Body.String(), "Basic "+strings.Repeat("*", len(pair))) {
+		t.Errorf("%s", w.Body)
+	}
+}
+
+// Nothing asks an upstream for compressed messages, which could not be read.
+func TestAsksForPlainMessages(t *testing.T) {
+	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = r.Header.Write(w) }), nil)
+	w := httptest.NewRecorder()
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
+	r.Header = http.Header{"Grpc-Accept-Encoding": {"gzip"}, "Connect-Accept-Encoding": {"gzip"}, "Accept-Encoding": {"gzip, br"}}
+	k.Serve(w, r, k.request(t, "example.com", "/"))
+	if got := w.Body.String(); strings.Contains(got, "Grpc-") || strings.Contains(got, "Connect-") || !strings.Contains(got, "Accept-Encoding: gzip, br\r\n") {
+		t.Errorf("%s", got)
+	}
+}
