@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
@@ -44,5 +45,38 @@ func BenchmarkExchange(b *testing.B) {
 		}
 		io.Copy(io.Discard, resp.Body)
 		resp.Body.Close()
+	}
+}
+
+// BenchmarkEvent is the delay of one event of a stream, from the upstream's
+// flush to the agent's read, scrubbing included.
+func BenchmarkEvent(b *testing.B) {
+	events := make(chan struct{})
+	k := newKit(b, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		rc := http.NewResponseController(w)
+		_ = rc.Flush() // the benchmark ends when this fails
+		for range events {
+			_, _ = io.WriteString(w, "data: {\"delta\":\"word\"}\n\n")
+			_ = rc.Flush()
+		}
+	}), nil)
+	defer close(events)
+	for i := range 63 {
+		k.withCredential(b, fmt.Sprintf("KEY_%d", i), fmt.Sprintf("sk_live_%036d", i*7919))
+	}
+	resp, err := http.Get("http://" + k.listen(b, k.request(b, "example.com", "/")) + "/path")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewReader(resp.Body)
+	for b.Loop() {
+		events <- struct{}{}
+		for range 2 { // the event's line and the empty one
+			if _, err := lines.ReadString('\n'); err != nil {
+				b.Fatal(err)
+			}
+		}
 	}
 }
