@@ -34,10 +34,10 @@ func (s *scan) run() {
 
 // heads looks at every place where a pattern begins as it stands.
 func (s *scan) heads() {
-	b, maybe := s.b, s.maybe
+	b, t := s.b, s.table
 	for i := 0; i+headLen <= len(b) && i <= s.held; i++ {
 		head := binary.LittleEndian.Uint32(b[i:])
-		if h := hash(head); maybe[h/64]&(1<<(h%64)) == 0 {
+		if h := t.hash(head); t.maybe[h/64]&(1<<(h%64)) == 0 {
 			continue
 		}
 		if c := s.headed(head); c.from < c.to {

@@ -308,12 +308,17 @@ func BenchmarkReader(b *testing.B) {
 }
 
 func BenchmarkCompile(b *testing.B) {
-	values := make([][]byte, 64)
-	for i := range values {
-		values[i] = fmt.Appendf(nil, "sk_live_%036d", i)
-	}
-	for b.Loop() {
-		scrub.Compile(values)
+	for _, n := range []int{64, 10_000} { // the most that a vault holds
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			r := rand.New(rand.NewPCG(1, 1))
+			values := make([][]byte, n)
+			for i := range values {
+				values[i] = fmt.Appendf(nil, "sk_live_%x%x%x", r.Uint64(), r.Uint64(), r.Uint64())
+			}
+			for b.Loop() {
+				scrub.Compile(values)
+			}
+		})
 	}
 }
 

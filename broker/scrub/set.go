@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math/bits"
 	"slices"
 	"sync"
 )
@@ -26,12 +27,16 @@ func Compile(values [][]byte) *Set {
 	if len(patterns) == 0 {
 		return &Set{}
 	}
-	lower := make([][]byte, len(patterns))
-	for i, p := range patterns {
-		lower[i] = bytes.ToLower(p)
+	var lower [][]byte
+	for _, p := range patterns {
+		if !bytes.ContainsFunc(p, notInNames) {
+			lower = append(lower, bytes.ToLower(p))
+		}
 	}
 	return &Set{clear: newTable(patterns), folded: newTable(lower)}
 }
+
+func notInNames(r rune) bool { return r <= ' ' || r >= 0x7f }
 
 // Format writes "redacted" for every verb and flag: the Set holds plaintexts.
 func (*Set) Format(f fmt.State, _ rune) {
@@ -76,14 +81,19 @@ func (s *Set) Name(name string) bool {
 // headLen is how many bytes of a pattern it is found by. No pattern is shorter.
 const headLen = 4
 
-// maybeBits is the size of the filter: 2^17 bits stay in the first cache.
-const maybeBits = 17
+// The filter has 2^17 bits, which stay in the first cache, or for a vault of
+// very many values more, up to 2^24: 64 for each head.
+const (
+	minFilter = 17
+	maxFilter = 24
+)
 
 // A table finds patterns by their first four bytes.
 type table struct {
 	patterns [][]byte           // sorted, without duplicates
 	heads    map[uint32]stretch // by the first four bytes
 	maybe    []uint64           // bit set of hashed heads: most bytes end here
+	shift    uint               // of a hash, to a bit of it
 	at       [headLen][256]bool // at[i][c]: some pattern has c as its i-th byte
 }
 
@@ -96,8 +106,9 @@ func newTable(patterns [][]byte) *table {
 	t := &table{
 		patterns: patterns,
 		heads:    make(map[uint32]stretch, len(patterns)),
-		maybe:    make([]uint64, 1<<maybeBits/64),
 	}
+	size := max(minFilter, min(maxFilter, bits.Len(uint(len(patterns)*64))))
+	t.maybe, t.shift = make([]uint64, 1<<size/64), 32-uint(size)
 	for i, p := range patterns {
 		head := binary.LittleEndian.Uint32(p)
 		s, ok := t.heads[head]
@@ -106,7 +117,7 @@ func newTable(patterns [][]byte) *table {
 		}
 		s.to = i + 1
 		t.heads[head] = s
-		h := hash(head)
+		h := t.hash(head)
 		t.maybe[h/64] |= 1 << (h % 64)
 		for j := range headLen {
 			t.at[j][p[j]] = true
@@ -115,11 +126,11 @@ func newTable(patterns [][]byte) *table {
 	return t
 }
 
-func hash(head uint32) uint32 { return head * 0x9E3779B1 >> (32 - maybeBits) }
+func (t *table) hash(head uint32) uint32 { return head * 0x9E3779B1 >> (t.shift & 31) }
 
 // headed returns the patterns that begin with four bytes.
 func (t *table) headed(head uint32) stretch {
-	if h := hash(head); t.maybe[h/64]&(1<<(h%64)) == 0 {
+	if h := t.hash(head); t.maybe[h/64]&(1<<(h%64)) == 0 {
 		return stretch{}
 	}
 	return t.heads[head]
