@@ -3,6 +3,7 @@ package scrub
 import (
 	"io"
 	"slices"
+	"sync"
 )
 
 // A Reader passes a text on with every credential masked, also where one lies
@@ -10,13 +11,21 @@ import (
 // one, so that an event is not delayed.
 type Reader struct {
 	src io.Reader
-	err error // from src, given out after the rest
+	err error   // from src, given out after the rest
+	own *[]byte // of buffers: where buf began; nil once it has been given back
 	masker
 }
 
+// bufferSize is of a buffer that is used again: a read of the usual 32 KiB, and
+// what was held before it.
+const bufferSize = 40 << 10
+
+var buffers = sync.Pool{New: func() any { return new(make([]byte, 0, bufferSize)) }}
+
 // Reader returns a Reader of src. The Set must not be empty.
 func (s *Set) Reader(src io.Reader) *Reader {
-	return &Reader{src: src, masker: masker{table: s.clear}}
+	own := buffers.Get().(*[]byte)
+	return &Reader{src: src, own: own, masker: masker{table: s.clear, buf: (*own)[:0]}}
 }
 
 // Read implements io.Reader. A longer p costs less.
@@ -35,9 +44,20 @@ func (r *Reader) Read(p []byte) (int, error) {
 	}
 	n := r.take(p)
 	if r.ready == 0 && r.err != nil {
+		r.giveBack()
 		return n, r.err
 	}
 	return n, nil
+}
+
+// giveBack ends the use of the buffer. One whose text was not read to its end
+// is left to the garbage collector.
+func (r *Reader) giveBack() {
+	if r.own != nil {
+		clear((*r.own)[:bufferSize])
+		buffers.Put(r.own)
+		r.own, r.buf = nil, nil
+	}
 }
 
 // Places is how many places were masked so far.
