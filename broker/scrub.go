@@ -11,7 +11,7 @@ import (
 )
 
 // knowValues compiles what must not come back to an agent of this vault: every
-// value, and what services make of them, such as the base64 of user and
+// value that is stored, earlier ones too, and what services make of them, such as the base64 of user and
 // password. A vault whose boxes and services are those of before keeps its Set.
 func (v *vaultView) knowValues(before *vaultView) {
 	if before != nil && before.values != nil && v.holdsWhat(before) {
@@ -21,6 +21,11 @@ func (v *vaultView) knowValues(before *vaultView) {
 	var values [][]byte
 	for key := range v.boxes {
 		if p, err := v.open(key); err == nil { // what does not open is never sent either
+			values = append(values, p.Bytes())
+		}
+	}
+	for _, c := range v.earlier {
+		if p, err := v.unseal(c.Key, box{c.Version, c.Box}); err == nil {
 			values = append(values, p.Bytes())
 		}
 	}

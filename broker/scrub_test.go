@@ -82,8 +82,7 @@ func TestEveryCredentialOfTheVault(t *testing.T) {
 	}
 }
 
-// A changed value is known at once, and an unchanged vault keeps what was
-// compiled.
+// A new value is known at once, and one that was replaced as long as it is kept.
 func TestChangedValue(t *testing.T) {
 	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, otherCredential) }), nil)
 	if w := k.get(t, "example.com", "/"); w.Body.String() != otherCredential {
@@ -92,6 +91,16 @@ func TestChangedValue(t *testing.T) {
 	k.withCredential(t, "OTHER", otherCredential)
 	if w := k.get(t, "example.com", "/"); strings.Contains(w.Body.String(), "other") {
 		t.Errorf("%q", w.Body)
+	}
+	was := k.snapshot.Vaults[0].Credentials["OTHER"]
+	k.snapshot.Earlier = map[string][]vault.CredentialVersion{"v1": {{Key: "OTHER", Version: was.Version, Box: was.Box}}}
+	delete(k.snapshot.Vaults[0].Credentials, "OTHER")
+	k.source.set(k.snapshot, nil)
+	if err := k.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if w := k.get(t, "example.com", "/"); strings.Contains(w.Body.String(), "other") {
+		t.Errorf("a value that was replaced and is kept: %q", w.Body)
 	}
 }
 

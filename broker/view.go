@@ -79,7 +79,8 @@ type vaultView struct {
 	services []service
 	boxes    map[string]box
 	key      seal.Key
-	values   *scrub.Set // of all boxes: what must not come back
+	earlier  []vault.CredentialVersion // values that were replaced and are kept
+	values   *scrub.Set                // of all boxes: what must not come back
 }
 
 type service struct {
@@ -105,6 +106,10 @@ func (v *vaultView) open(key string) (seal.Plaintext, error) {
 	if !ok {
 		return seal.Plaintext{}, &missingError{key}
 	}
+	return v.unseal(key, b)
+}
+
+func (v *vaultView) unseal(key string, b box) (seal.Plaintext, error) {
 	return v.key.Open(seal.Context{Vault: v.id, Credential: key, Field: vault.FieldValue, Version: b.version}, b.sealed)
 }
 
@@ -113,6 +118,8 @@ func (v *vaultView) open(key string) (seal.Plaintext, error) {
 func (v *vaultView) holdsWhat(before *vaultView) bool {
 	return maps.EqualFunc(v.boxes, before.boxes, func(a, b box) bool {
 		return a.version == b.version && bytes.Equal(a.sealed, b.sealed)
+	}) && slices.EqualFunc(v.earlier, before.earlier, func(a, b vault.CredentialVersion) bool {
+		return a.Key == b.Key && a.Version == b.Version && bytes.Equal(a.Box, b.Box)
 	}) && slices.EqualFunc(v.services, before.services, func(a, b service) bool { return a.auth == b.auth })
 }
 
@@ -143,6 +150,7 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 			log.Error("vault refuses everything until its services are mended", "vault", nv.Name, "err", err)
 			vv.broken = true
 		}
+		vv.earlier = s.Earlier[nv.ID]
 		vv.knowValues(before[nv.ID])
 		v.vaults[nv.Name], byID[nv.ID] = vv, vv
 	}

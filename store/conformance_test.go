@@ -472,12 +472,14 @@ func snapshot(t *testing.T, db *store.DB) {
 	a, b := sampleVault(t, "id-1", "aaa-vault"), sampleVault(t, "id-2", "bbb-vault")
 	session := sampleSession("s-1", "id-1", epoch, far)
 	agent := vault.Agent{ID: "a-1", Name: "abe", Digest: vault.DigestToken("abe"), CreatedAt: epoch, Vaults: map[string]vault.Grant{"id-2": {Role: vault.VaultProxy}}}
+	earlier := vault.CredentialVersion{Key: "KEY", Version: 1, Box: []byte("box"), CreatedAt: epoch, RetiredAt: epoch}
 	put(t, db, func(tx vault.Tx) error {
-		return errors.Join(tx.PutVault(b), tx.PutVault(a), tx.PutSession(session), tx.PutAgent(agent),
+		return errors.Join(tx.PutVault(b), tx.PutVault(a), tx.PutSession(session), tx.PutAgent(agent), tx.PutVersion("id-2", earlier),
 			tx.PutUser(vault.User{ID: "u-1", Email: "a@example.com", CreatedAt: epoch}))
 	})
 	diff(t, "a full store", vault.Snapshot{
 		Revision: 2, Initialized: true, Vaults: []vault.Vault{a, b}, Sessions: []vault.Session{session}, Agents: []vault.Agent{agent},
+		Earlier: map[string][]vault.CredentialVersion{"id-2": {earlier}},
 	}, snapshotOf(t, db))
 }
 

@@ -20,6 +20,9 @@ func (db *DB) Snapshot(ctx context.Context) (vault.Snapshot, error) {
 		if s.Vaults, err = t.ListVaults(); err != nil {
 			return err
 		}
+		if s.Earlier, err = t.listEarlier(); err != nil {
+			return err
+		}
 		if s.Sessions, err = list(t, scanSession, selectSessions+`WHERE expires_at > ?`, ms(time.Now())); err != nil {
 			return err
 		}

@@ -18,6 +18,25 @@ func (t *tx) ListVersions(vaultID, key string) ([]vault.CredentialVersion, error
 	}, `SELECT key, version, box, created_at, retired_at FROM credential_versions WHERE vault_id = ? AND key = ? ORDER BY version DESC`, vaultID, key)
 }
 
+// listEarlier returns the kept versions of all vaults, by vault ID; nil for none.
+func (t *tx) listEarlier() (map[string][]vault.CredentialVersion, error) {
+	type row struct {
+		vaultID string
+		vault.CredentialVersion
+	}
+	rows, err := list(t, func(r *sql.Rows, v *row) error {
+		return r.Scan(&v.vaultID, &v.Key, &v.Version, &v.Box, millis{&v.CreatedAt}, millis{&v.RetiredAt})
+	}, `SELECT vault_id, key, version, box, created_at, retired_at FROM credential_versions ORDER BY vault_id, key, version`)
+	if err != nil || len(rows) == 0 {
+		return nil, err
+	}
+	earlier := make(map[string][]vault.CredentialVersion)
+	for _, v := range rows {
+		earlier[v.vaultID] = append(earlier[v.vaultID], v.CredentialVersion)
+	}
+	return earlier, nil
+}
+
 func (t *tx) PutVersion(vaultID string, v vault.CredentialVersion) error {
 	return t.exec(`INSERT INTO credential_versions (vault_id, key, version, box, created_at, retired_at) VALUES (?, ?, ?, ?, ?, ?)`,
 		vaultID, v.Key, v.Version, v.Box, ms(v.CreatedAt), ms(v.RetiredAt))

@@ -213,6 +213,7 @@ type Snapshot struct {
 	Revision    int64
 	Initialized bool // an owner exists
 	Vaults      []Vault
-	Sessions    []Session // that have not ended
+	Earlier     map[string][]CredentialVersion // values that were replaced and are kept, by vault ID
+	Sessions    []Session                      // that have not ended
 	Agents      []Agent
 }
