@@ -24,7 +24,12 @@ func (c *Client) Service(ctx context.Context, vaultName, name string) (vault.Ser
 
 // EnableService enables or disables a service.
 func (c *Client) EnableService(ctx context.Context, vaultName, name string, enabled bool) (vault.Service, error) {
-	return send[vault.Service](ctx, c, "PATCH", at("vaults", vaultName, "services", name), EnableRequest{enabled})
+	return c.ChangeService(ctx, vaultName, name, ServicePatch{Enabled: &enabled})
+}
+
+// ChangeService enables or disables a service, or changes its switches.
+func (c *Client) ChangeService(ctx context.Context, vaultName, name string, r ServicePatch) (vault.Service, error) {
+	return send[vault.Service](ctx, c, "PATCH", at("vaults", vaultName, "services", name), r)
 }
 
 // RemoveService removes a service.

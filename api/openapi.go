@@ -218,6 +218,9 @@ func (serviceSchema) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Sche
 	describeProperty(s, "name", serviceNames)
 	describeProperty(s, "host", hostPatterns)
 	describeProperty(s, "rules", "The first that matches decides; none that matches denies. Everything on the host is allowed when left out.")
+	describeProperty(s, "scrub", "on or off; on when left out. Whether answers are searched for credentials.")
+	describeProperty(s, "undecodable", "refuse or pass; refuse when left out. What becomes of answers that cannot be searched.")
+	describeProperty(s, "pins", "Of public keys: sha256/ and the base64 of the SHA-256 of a SubjectPublicKeyInfo. The upstream's chain must hold one of them. Any chain to a root will do when left out.")
 	return s
 }
 

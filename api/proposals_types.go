@@ -14,7 +14,7 @@ type ProposedCredential struct {
 	Description        string  `json:"description,omitempty" doc:"At most 500 characters."`
 	Obtain             string  `json:"obtain,omitempty" doc:"An http or https URL where people get the value, at most 500 characters."`
 	ObtainInstructions string  `json:"obtain_instructions,omitempty" doc:"At most 1,000 characters."`
-	Value              *string `json:"value,omitempty" doc:"Sealed on arrival, never shown again."`
+	Value              *string `json:"value,omitempty" doc:"Sealed on arrival, never shown again. At least 8 bytes."`
 }
 
 // ProposalRequest is the body of POST /v1/proposals.
@@ -78,6 +78,7 @@ type ProposalReview struct {
 type ApproveRequest struct {
 	Digest      string            `json:"digest" doc:"The digest of the review that the person saw. If anything in it has changed since, the approval is refused."`
 	Credentials map[string]string `json:"credentials,omitempty" doc:"Values by key, for those that the review says are needed."`
+	AllowShort  bool              `json:"allow_short,omitempty" doc:"Take values of less than 8 bytes too. Answers are not searched for those."`
 	Note        string            `json:"note,omitempty" doc:"At most 2,000 characters."`
 }
 

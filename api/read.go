@@ -147,6 +147,8 @@ func describe(err error) string {
 		return "the body does not fit"
 	}
 	switch {
+	case errors.Is(e.Err, json.ErrUnknownName) && e.GoType == reflect.TypeFor[vault.ServiceChange]() && vault.PersonOnly(e.JSONPointer.LastToken()):
+		return field(e.JSONPointer) + " is for a person to set; a proposal does not have it"
 	case errors.Is(e.Err, json.ErrUnknownName):
 		return "unknown field " + path(e.JSONPointer)
 	case e.Err != nil && e.GoType == reflect.TypeFor[inject.Auth]():

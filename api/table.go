@@ -47,7 +47,7 @@ func (s *server) table() []section {
 			on("PUT /v1/vaults/{name}/services", "setServices", "Replace all services of a vault.", person, s.putServices).widening(),
 			on("POST /v1/vaults/{name}/services", "addServices", "Add services to those that a vault has.", person, s.addServices).widening().created(),
 			on("GET /v1/vaults/{name}/services/{service}", "getService", "Get a service.", person, s.getService),
-			on("PATCH /v1/vaults/{name}/services/{service}", "enableService", "Enable or disable a service.", person, s.enableService).widening(),
+			on("PATCH /v1/vaults/{name}/services/{service}", "changeService", "Enable or disable a service, or change its switches.", person, s.patchService).widening(),
 			on("DELETE /v1/vaults/{name}/services/{service}", "removeService", "Remove a service.", person, s.removeService).widening(),
 			on("GET /v1/vaults/{name}/members", "listMembers", "List who has a role in a vault.", person, s.listMembers),
 			on("PUT /v1/vaults/{name}/members/{email}", "setMember", "Give a user a role in a vault.", person, s.setMember).widening(),

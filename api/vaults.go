@@ -29,9 +29,9 @@ type (
 		byName
 		Service string `path:"service"`
 	}
-	enableIn struct {
+	patchServiceIn struct {
 		servicePath
-		Body EnableRequest
+		Body ServicePatch
 	}
 	rollBackIn struct {
 		Key  string `path:"key"`
@@ -96,6 +96,10 @@ func (s *server) putServices(ctx context.Context, c call[servicesIn]) (ServiceLi
 	return ServiceList{stored}, err
 }
 
+func credentialInfo(cr vault.Credential) CredentialInfo {
+	return CredentialInfo{Key: cr.Key, Version: cr.Version, Short: cr.Short(), CreatedAt: cr.CreatedAt, UpdatedAt: cr.UpdatedAt}
+}
+
 func (s *server) listCredentials(ctx context.Context, c call[inVault]) (CredentialList, error) {
 	v, err := s.Registry.Vault(ctx, c.caller, c.in.Vault)
 	if err != nil {
@@ -104,7 +108,7 @@ func (s *server) listCredentials(ctx context.Context, c call[inVault]) (Credenti
 	uses, err := s.Registry.CredentialUses(ctx, c.caller, c.in.Vault)
 	out := CredentialList{Credentials: []CredentialInfo{}}
 	for _, cr := range v.Credentials {
-		info := CredentialInfo{Key: cr.Key, Version: cr.Version, CreatedAt: cr.CreatedAt, UpdatedAt: cr.UpdatedAt}
+		info := credentialInfo(cr)
 		if at, ok := uses[cr.Key]; ok {
 			info.LastUsedAt = &at
 		}
@@ -123,7 +127,7 @@ func plaintexts(values map[string]string) map[string]seal.Plaintext {
 }
 
 func (s *server) setCredentials(ctx context.Context, c call[SetCredentialsRequest]) (SetCredentialsResponse, error) {
-	keys, err := s.Registry.SetCredentials(ctx, c.caller, c.in.Vault, plaintexts(c.in.Credentials))
+	keys, err := s.Registry.SetCredentials(ctx, c.caller, c.in.Vault, plaintexts(c.in.Credentials), c.in.AllowShort)
 	return SetCredentialsResponse{keys}, err
 }
 
@@ -132,7 +136,7 @@ func (s *server) deleteCredential(ctx context.Context, c call[credentialIn]) (Do
 }
 
 func (s *server) apply(ctx context.Context, c call[ApplyRequest]) (ApplyResponse, error) {
-	d := vault.Declaration{DryRun: c.in.DryRun}
+	d := vault.Declaration{DryRun: c.in.DryRun, AllowShort: c.in.AllowShort}
 	for _, v := range c.in.Vaults {
 		d.Vaults = append(d.Vaults, vault.VaultDeclaration{
 			Name: v.Name, UnmatchedHosts: v.UnmatchedHosts, Services: v.Services, Credentials: plaintexts(v.Credentials),
@@ -159,7 +163,7 @@ func (s *server) changeVault(ctx context.Context, c call[changeVaultIn]) (VaultI
 }
 
 func (s *server) addServices(ctx context.Context, c call[servicesIn]) (ServiceList, error) {
-	added, err := s.Registry.AddServices(ctx, c.caller, c.in.Name, c.in.Body.Services, nil)
+	added, err := s.Registry.AddServices(ctx, c.caller, c.in.Name, c.in.Body.Services, nil, false)
 	return ServiceList{added}, err
 }
 
@@ -175,8 +179,18 @@ func (s *server) getService(ctx context.Context, c call[servicePath]) (vault.Ser
 	return v.Services[at], nil
 }
 
-func (s *server) enableService(ctx context.Context, c call[enableIn]) (vault.Service, error) {
-	return s.Registry.EnableService(ctx, c.caller, c.in.Name, c.in.Service, c.in.Body.Enabled)
+func (s *server) patchService(ctx context.Context, c call[patchServiceIn]) (vault.Service, error) {
+	in := c.in.Body
+	switched := in.Scrub != nil || in.Undecodable != nil || in.Pins != nil
+	switch {
+	case in.Enabled == nil && !switched:
+		return vault.Service{}, bad("enabled, scrub, undecodable or pins: give one of them")
+	case in.Enabled != nil && switched:
+		return vault.Service{}, bad("enabled is changed by itself, without scrub, undecodable and pins")
+	case in.Enabled != nil:
+		return s.Registry.EnableService(ctx, c.caller, c.in.Name, c.in.Service, *in.Enabled)
+	}
+	return s.Registry.SetSwitches(ctx, c.caller, c.in.Name, c.in.Service, vault.SwitchChange{Scrub: in.Scrub, Undecodable: in.Undecodable, Pins: in.Pins})
 }
 
 func (s *server) removeService(ctx context.Context, c call[servicePath]) (Done, error) {
@@ -187,14 +201,14 @@ func (s *server) listVersions(ctx context.Context, c call[credentialIn]) (Versio
 	kept, err := s.Registry.CredentialVersions(ctx, c.caller, c.in.Vault, c.in.Key)
 	out := VersionList{Versions: []VersionInfo{}}
 	for _, v := range kept {
-		out.Versions = append(out.Versions, VersionInfo{v.Version, v.CreatedAt, v.RetiredAt})
+		out.Versions = append(out.Versions, VersionInfo{Version: v.Version, Short: v.Short(), CreatedAt: v.CreatedAt, RetiredAt: v.RetiredAt})
 	}
 	return out, err
 }
 
 func (s *server) rollBack(ctx context.Context, c call[rollBackIn]) (CredentialInfo, error) {
 	cr, err := s.Registry.RollBackCredential(ctx, c.caller, c.in.Body.Vault, c.in.Key, c.in.Body.Version)
-	return CredentialInfo{Key: cr.Key, Version: cr.Version, CreatedAt: cr.CreatedAt, UpdatedAt: cr.UpdatedAt}, err
+	return credentialInfo(cr), err
 }
 
 func (s *server) listCatalog(_ context.Context, c call[catalogIn]) (CatalogList, error) {
@@ -243,6 +257,6 @@ func (s *server) addFromCatalog(ctx context.Context, c call[fromCatalogIn]) (Ser
 			return ServiceList{}, bad("credentials: %s has no use for that key", e.Name)
 		}
 	}
-	added, err := s.Registry.AddServices(ctx, c.caller, c.in.Name, services, plaintexts(c.in.Body.Credentials))
+	added, err := s.Registry.AddServices(ctx, c.caller, c.in.Name, services, plaintexts(c.in.Body.Credentials), c.in.Body.AllowShort)
 	return ServiceList{added}, err
 }

@@ -12,14 +12,19 @@ type VaultChange struct {
 	UnmatchedHosts *string `json:"unmatched_hosts,omitempty" enum:"deny,tunnel" doc:"What becomes of hosts that no service names. Tunnel lets them through the proxy entrance, without credentials."`
 }
 
-// EnableRequest is the body of PATCH on a service.
-type EnableRequest struct {
-	Enabled bool `json:"enabled"`
+// ServicePatch is the body of PATCH on a service: enabled, or some of the
+// switches.
+type ServicePatch struct {
+	Enabled     *bool    `json:"enabled,omitempty" doc:"By itself."`
+	Scrub       *string  `json:"scrub,omitempty" enum:"on,off" doc:"Whether answers are searched for credentials."`
+	Undecodable *string  `json:"undecodable,omitempty" enum:"refuse,pass" doc:"What becomes of answers that cannot be searched."`
+	Pins        []string `json:"pins,omitzero" required:"false" doc:"They replace all that there are; an empty list removes them."`
 }
 
 // VersionInfo is a value that was replaced.
 type VersionInfo struct {
 	Version   int64     `json:"version"`
+	Short     bool      `json:"short,omitempty" doc:"It has less than 8 bytes: answers are not searched for it."`
 	CreatedAt time.Time `json:"created_at"`
 	RetiredAt time.Time `json:"retired_at"`
 }
@@ -54,6 +59,7 @@ type CatalogRequest struct {
 	Entry       string            `json:"entry"`
 	Tenant      string            `json:"tenant,omitempty" doc:"One DNS label, for entries that ask for it."`
 	Credentials map[string]string `json:"credentials,omitempty" doc:"Values by key, for keys of the entry."`
+	AllowShort  bool              `json:"allow_short,omitempty" doc:"Take values of less than 8 bytes too. Answers are not searched for those."`
 }
 
 // VaultInfo is a vault as the API shows one: no values.
@@ -84,6 +90,7 @@ type ServiceList struct {
 type CredentialInfo struct {
 	Key        string     `json:"key"`
 	Version    int64      `json:"version"`
+	Short      bool       `json:"short,omitempty" doc:"It has less than 8 bytes: answers are not searched for it."`
 	CreatedAt  time.Time  `json:"created_at"`
 	UpdatedAt  time.Time  `json:"updated_at"`
 	LastUsedAt *time.Time `json:"last_used_at" doc:"Null: never, as far as the request log knows."`
@@ -98,6 +105,7 @@ type CredentialList struct {
 type SetCredentialsRequest struct {
 	Vault       string            `json:"vault"`
 	Credentials map[string]string `json:"credentials" doc:"Values by key."`
+	AllowShort  bool              `json:"allow_short,omitempty" doc:"Take values of less than 8 bytes too. Answers are not searched for those."`
 }
 
 // SetCredentialsResponse lists the keys that were set.
@@ -107,8 +115,9 @@ type SetCredentialsResponse struct {
 
 // ApplyRequest is the body of POST /v1/apply.
 type ApplyRequest struct {
-	Vaults []ApplyVault `json:"vaults"`
-	DryRun bool         `json:"dry_run,omitempty" doc:"Say what would change, and change nothing."`
+	Vaults     []ApplyVault `json:"vaults"`
+	DryRun     bool         `json:"dry_run,omitempty" doc:"Say what would change, and change nothing."`
+	AllowShort bool         `json:"allow_short,omitempty" doc:"Take values of less than 8 bytes too. Answers are not searched for those."`
 }
 
 // ApplyVault declares one vault, with its credentials' values.

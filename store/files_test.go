@@ -190,7 +190,7 @@ func TestNothingInClear(t *testing.T) {
 	}
 	set := func(v string) vault.Credential {
 		t.Helper()
-		if _, err := reg.SetCredentials(ctx, owner, vault.DefaultVault, map[string]seal.Plaintext{"KNOWN": seal.NewPlaintext([]byte(v))}); err != nil {
+		if _, err := reg.SetCredentials(ctx, owner, vault.DefaultVault, map[string]seal.Plaintext{"KNOWN": seal.NewPlaintext([]byte(v))}, false); err != nil {
 			t.Fatal(err)
 		}
 		got, err := reg.Vault(ctx, owner, vault.DefaultVault)

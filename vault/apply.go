@@ -14,8 +14,9 @@ import (
 // A Declaration says how vaults should be. What it does not mention stays as
 // it is; the services that it gives for a vault replace all of that vault's.
 type Declaration struct {
-	Vaults []VaultDeclaration
-	DryRun bool // find out what would change, and change nothing
+	Vaults     []VaultDeclaration
+	DryRun     bool // find out what would change, and change nothing
+	AllowShort bool // take values that are shorter than MinValue
 }
 
 // errDryRun undoes what a dry run did.
@@ -62,7 +63,7 @@ func (r *Registry) Apply(ctx context.Context, c Caller, d Declaration) ([]Change
 	err = r.writeAsNow(ctx, c, actListVault, func(tx Tx, c Caller) error {
 		changes = []Change{}
 		for _, vd := range declared {
-			done, err := r.applyVault(tx, c, vd)
+			done, err := r.applyVault(tx, c, vd, d.AllowShort)
 			if err != nil {
 				return err
 			}
@@ -114,7 +115,7 @@ func (r *Registry) checkDeclaration(d Declaration) ([]VaultDeclaration, error) {
 	return out, nil
 }
 
-func (r *Registry) applyVault(tx Tx, c Caller, vd VaultDeclaration) ([]Change, error) {
+func (r *Registry) applyVault(tx Tx, c Caller, vd VaultDeclaration, allowShort bool) ([]Change, error) {
 	var changes []Change
 	note := func(kind, name, action string) {
 		changes = append(changes, Change{Vault: vd.Name, Kind: kind, Name: name, Action: action})
@@ -144,7 +145,7 @@ func (r *Registry) applyVault(tx Tx, c Caller, vd VaultDeclaration) ([]Change, e
 		v.Services = vd.Services
 	}
 	for _, key := range slices.Sorted(maps.Keys(vd.Credentials)) {
-		action, err := r.applyCredential(tx, &v, key, vd.Credentials[key])
+		action, err := r.applyCredential(tx, &v, key, vd.Credentials[key], allowShort)
 		if err != nil {
 			return nil, err
 		}
@@ -199,7 +200,7 @@ func actionFor(ch Change) *action {
 }
 
 // applyCredential sets a value unless it is that value already.
-func (r *Registry) applyCredential(tx Tx, v *Vault, key string, value seal.Plaintext) (action string, err error) {
+func (r *Registry) applyCredential(tx Tx, v *Vault, key string, value seal.Plaintext, allowShort bool) (action string, err error) {
 	old, existed := v.Credentials[key]
 	if existed {
 		was, err := r.key.ForVault(v.ID).Open(v.sealContext(key, old.Version), old.Box)
@@ -214,7 +215,7 @@ func (r *Registry) applyCredential(tx Tx, v *Vault, key string, value seal.Plain
 	} else {
 		action = Created
 	}
-	return action, r.setCredential(tx, v, key, value)
+	return action, r.setCredential(tx, v, key, value, allowShort)
 }
 
 func diffServices(before, after []Service, note func(kind, name, action string)) {

@@ -38,7 +38,7 @@ func TestApplyReportsWhatItDid(t *testing.T) {
 		{"nothing", declare(), []vault.Change{}},
 		{"two new vaults, in the order given", declare(
 			vault.VaultDeclaration{Name: w},
-			vault.VaultDeclaration{Name: v, UnmatchedHosts: vault.UnmatchedTunnel, Services: []vault.Service{two, one}, Credentials: values("B_KEY", "b", "A_KEY", "a")},
+			vault.VaultDeclaration{Name: v, UnmatchedHosts: vault.UnmatchedTunnel, Services: []vault.Service{two, one}, Credentials: values("B_KEY", "value of b", "A_KEY", "value of a")},
 		), []vault.Change{
 			change(w, "vault", w, vault.Created),
 			change(v, "vault", v, vault.Created), change(v, "setting", "unmatched_hosts", vault.Updated),
@@ -46,7 +46,7 @@ func TestApplyReportsWhatItDid(t *testing.T) {
 			change(v, "credential", "A_KEY", vault.Created), change(v, "credential", "B_KEY", vault.Created),
 		}},
 		{"the same again", declare(
-			vault.VaultDeclaration{Name: v, UnmatchedHosts: vault.UnmatchedTunnel, Services: []vault.Service{two, one}, Credentials: values("B_KEY", "b", "A_KEY", "a")},
+			vault.VaultDeclaration{Name: v, UnmatchedHosts: vault.UnmatchedTunnel, Services: []vault.Service{two, one}, Credentials: values("B_KEY", "value of b", "A_KEY", "value of a")},
 		), []vault.Change{
 			found, change(v, "setting", "unmatched_hosts", vault.Unchanged),
 			change(v, "service", "two", vault.Unchanged), change(v, "service", "one", vault.Unchanged),
@@ -63,7 +63,7 @@ func TestApplyReportsWhatItDid(t *testing.T) {
 		{"no services", declare(vault.VaultDeclaration{Name: v, Services: []vault.Service{}}),
 			[]vault.Change{found, change(v, "service", "three", vault.Deleted), change(v, "service", "two", vault.Deleted)}},
 		{"no services again", declare(vault.VaultDeclaration{Name: v, Services: []vault.Service{}}), []vault.Change{found}},
-		{"one value changed, one added", declare(vault.VaultDeclaration{Name: v, Credentials: values("A_KEY", "another", "C_KEY", "c")}),
+		{"one value changed, one added", declare(vault.VaultDeclaration{Name: v, Credentials: values("A_KEY", "another value", "C_KEY", "value of c")}),
 			[]vault.Change{found, change(v, "credential", "A_KEY", vault.Updated), change(v, "credential", "C_KEY", vault.Created)}},
 	} {
 		before := f.revision(t)
@@ -85,7 +85,7 @@ func TestApplyReportsWhatItDid(t *testing.T) {
 	if last.UnmatchedHosts != vault.UnmatchedDeny || len(last.Services) != 0 || len(last.Credentials) != 3 {
 		t.Errorf("in the end: %s, %d services, %d credentials; want deny, 0, 3", last.UnmatchedHosts, len(last.Services), len(last.Credentials))
 	}
-	for key, want := range map[string]string{"A_KEY": "another", "B_KEY": "b", "C_KEY": "c"} {
+	for key, want := range map[string]string{"A_KEY": "another value", "B_KEY": "value of b", "C_KEY": "value of c"} {
 		if got := f.open(t, last, key); got != want {
 			t.Errorf("in the end %s is %q, want %q", key, got, want)
 		}
@@ -99,7 +99,7 @@ func TestApplyLeavesTheRest(t *testing.T) {
 	must(t, err)
 	was := f.get(t, mainVault)
 	f.pass(time.Minute)
-	_, err = f.Apply(t.Context(), f.owner, declare(vault.VaultDeclaration{Name: mainVault, Credentials: values("A_KEY", "a")}, vault.VaultDeclaration{Name: "new-vault"}))
+	_, err = f.Apply(t.Context(), f.owner, declare(vault.VaultDeclaration{Name: mainVault, Credentials: values("A_KEY", "value of a")}, vault.VaultDeclaration{Name: "new-vault"}))
 	must(t, err)
 	got := f.get(t, mainVault)
 	want := was
@@ -177,7 +177,7 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 	f := newFixture(t, breaking(&s))
 	before := f.snapshot(t)
 	d := declare(
-		vault.VaultDeclaration{Name: "new-vault", Credentials: values("A_KEY", "a value")},
+		vault.VaultDeclaration{Name: "new-vault", Credentials: values("A_KEY", "some value")},
 		vault.VaultDeclaration{Name: mainVault, UnmatchedHosts: vault.UnmatchedTunnel, Services: []vault.Service{}, Credentials: values("STRIPE_KEY", "sk_live_second")},
 		vault.VaultDeclaration{Name: "third-vault"})
 	for at := 1; at <= 7; at++ { // the transaction, and two calls for each vault
@@ -204,7 +204,7 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 func TestApplyRefuses(t *testing.T) {
 	f := newFixture(t)
 	before := f.snapshot(t)
-	fine := vault.VaultDeclaration{Name: "fine-vault", Services: []vault.Service{passthrough(t, "one", "one.example.com")}, Credentials: values("A_KEY", "a")}
+	fine := vault.VaultDeclaration{Name: "fine-vault", Services: []vault.Service{passthrough(t, "one", "one.example.com")}, Credentials: values("A_KEY", "value of a")}
 	long := make([]vault.VaultDeclaration, 1_001)
 	for i := range long {
 		long[i].Name = fmt.Sprintf("vault-%d", i)
@@ -264,7 +264,7 @@ func TestApplyComparesTheCanonicalForm(t *testing.T) {
 func TestApplyDryRun(t *testing.T) {
 	f := newFixture(t)
 	d := vault.Declaration{DryRun: true, Vaults: []vault.VaultDeclaration{
-		{Name: mainVault, Services: []vault.Service{}, Credentials: values("NEW_KEY", "a value")}, {Name: "declared-vault"},
+		{Name: mainVault, Services: []vault.Service{}, Credentials: values("NEW_KEY", "some value")}, {Name: "declared-vault"},
 	}}
 	before := f.snapshot(t)
 	would, err := f.Apply(t.Context(), f.owner, d)

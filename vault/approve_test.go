@@ -33,15 +33,15 @@ func TestAnApprovalIsBoundToWhatWasShown(t *testing.T) {
 			return err
 		}), false},
 		{"a service more", command(func(f *fixture) error {
-			_, err := f.AddServices(t.Context(), f.owner, mainVault, []vault.Service{passthrough(t, "new", "new.example.com")}, nil)
+			_, err := f.AddServices(t.Context(), f.owner, mainVault, []vault.Service{passthrough(t, "new", "new.example.com")}, nil, false)
 			return err
 		}), false},
 		{"the value of its slot", command(func(f *fixture) error {
-			_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("STRIPE_KEY", "sk_live_second"))
+			_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("STRIPE_KEY", "sk_live_second"), false)
 			return err
 		}), false},
 		{"a value for its new slot", command(func(f *fixture) error {
-			_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("GITHUB_TOKEN", "another"))
+			_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("GITHUB_TOKEN", "another value"), false)
 			return err
 		}), false},
 		{"what is done with other hosts", command(func(f *fixture) error {
@@ -49,7 +49,7 @@ func TestAnApprovalIsBoundToWhatWasShown(t *testing.T) {
 			return err
 		}), false},
 		{"another credential", command(func(f *fixture) error {
-			_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("OTHER", "a value"))
+			_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("OTHER", "some value"), false)
 			return err
 		}), true},
 		{"another who asks the same", command(func(f *fixture) error {

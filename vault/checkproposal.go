@@ -152,7 +152,12 @@ func checkSlot(v Vault, slot *CredentialSlot, value seal.Plaintext, given bool) 
 	case slot.Action == ActionDelete:
 		return v.mustHold(slot.Key)
 	case given:
-		return checkValue(slot.Key, value.Bytes())
+		if err := checkValue(slot.Key, value.Bytes()); err != nil {
+			return err
+		}
+		if value.Len() < MinValue {
+			return badRequest("value: the value of %s is shorter than %d bytes, so an answer that gives it back could not be scrubbed; leave it out, so that a person can give one", slot.Key, MinValue)
+		}
 	}
 	return nil
 }
@@ -181,9 +186,9 @@ func (r *Registry) merge(v Vault, p Proposal) ([]Service, error) {
 		case change.Action == ActionDelete:
 			out.Services = slices.Delete(out.Services, at, at+1)
 		case at < 0:
-			out.Services = append(out.Services, change.service())
+			out.Services = append(out.Services, v.proposed(change))
 		default:
-			out.Services[at] = change.service()
+			out.Services[at] = v.proposed(change)
 		}
 	}
 	return r.checkServices(out.Services)

@@ -20,8 +20,27 @@ const (
 	keptVersions   = 10       // values that were replaced, of each credential
 )
 
+// MinValue is how many bytes a value has at least to be looked for in answers
+// (R10). A shorter one would be found by chance in whatever comes back.
+const MinValue = 8
+
+// Short reports whether the value is too short to be looked for in answers.
+func (c Credential) Short() bool { return seal.Len(c.Box) < MinValue }
+
+// Short reports whether the value is too short to be looked for in answers.
+func (c CredentialVersion) Short() bool { return seal.Len(c.Box) < MinValue }
+
+// checkLength refuses a short value where nobody said that it may be one.
+func checkLength(key string, value seal.Plaintext, allowShort bool) error {
+	if value.Len() >= MinValue || allowShort {
+		return nil
+	}
+	return badRequest("credential %s: the value is shorter than %d bytes, so it cannot be found in answers and kept from agents; give a longer one, or allow it with allow_short (--allow-short)", key, MinValue)
+}
+
 // SetCredentials seals values and stores them, and returns their keys, sorted.
-func (r *Registry) SetCredentials(ctx context.Context, c Caller, vaultName string, values map[string]seal.Plaintext) ([]string, error) {
+// Values that are shorter than MinValue are refused unless they are allowed.
+func (r *Registry) SetCredentials(ctx context.Context, c Caller, vaultName string, values map[string]seal.Plaintext, allowShort bool) ([]string, error) {
 	keys := slices.Sorted(maps.Keys(values))
 	_, err := r.change(ctx, c, actCredentials, vaultName, func(tx Tx, v *Vault) (string, error) {
 		if len(values) == 0 {
@@ -31,7 +50,7 @@ func (r *Registry) SetCredentials(ctx context.Context, c Caller, vaultName strin
 			return "", err
 		}
 		for _, key := range keys {
-			if err := r.setCredential(tx, v, key, values[key]); err != nil {
+			if err := r.setCredential(tx, v, key, values[key], allowShort); err != nil {
 				return "", err
 			}
 		}
@@ -80,7 +99,10 @@ func checkValue(key string, value []byte) error {
 
 // setCredential seals a value as the credential's next version. The value
 // before is kept.
-func (r *Registry) setCredential(tx Tx, v *Vault, key string, value seal.Plaintext) error {
+func (r *Registry) setCredential(tx Tx, v *Vault, key string, value seal.Plaintext, allowShort bool) error {
+	if err := checkLength(key, value, allowShort); err != nil {
+		return err
+	}
 	now := r.now()
 	old, existed := v.Credentials[key]
 	if !existed && len(v.Credentials) >= maxCredentials {
@@ -150,7 +172,7 @@ func (r *Registry) RollBackCredential(ctx context.Context, c Caller, vaultName, 
 			return "", err
 		}
 		defer value.Clear()
-		return fmt.Sprintf("roll back %s to version %d", key, kept[at].Version), r.setCredential(tx, v, key, value)
+		return fmt.Sprintf("roll back %s to version %d", key, kept[at].Version), r.setCredential(tx, v, key, value, true) // it was let in once
 	})
 	return v.Credentials[key], err
 }

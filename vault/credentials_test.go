@@ -33,8 +33,8 @@ func contextOf(v vault.Vault, c vault.Credential) seal.Context {
 
 func TestSetCredentialsSealsAndStores(t *testing.T) {
 	f := newFixture(t)
-	given := values("B_KEY", "value b", "A_KEY", "value a", "STRIPE_KEY", "sk_live_second")
-	keys, err := f.SetCredentials(t.Context(), f.owner, mainVault, given)
+	given := values("B_KEY", "some value b", "A_KEY", "some value a", "STRIPE_KEY", "sk_live_second")
+	keys, err := f.SetCredentials(t.Context(), f.owner, mainVault, given, false)
 	must(t, err)
 	diff(t, "keys, sorted", []string{"A_KEY", "B_KEY", "STRIPE_KEY"}, keys)
 	v := f.get(t, mainVault)
@@ -43,7 +43,7 @@ func TestSetCredentialsSealsAndStores(t *testing.T) {
 			t.Errorf("%s opens as %q, want %q", key, got, p.Bytes())
 		}
 	}
-	if got := string(given["A_KEY"].Bytes()); got != "value a" {
+	if got := string(given["A_KEY"].Bytes()); got != "some value a" {
 		t.Errorf("the caller's value is %q afterwards", got)
 	}
 	if len(v.Services) != 1 {
@@ -108,7 +108,7 @@ func TestBoxesAreBoundToTheirPlace(t *testing.T) {
 func TestKeysOfCredentials(t *testing.T) {
 	f := newFixture(t)
 	for _, key := range []string{"A", "A1", "A_", "STRIPE_KEY", "A" + strings.Repeat("_", 127)} {
-		if _, err := f.SetCredentials(t.Context(), f.owner, mainVault, values(key, "a value")); err != nil {
+		if _, err := f.SetCredentials(t.Context(), f.owner, mainVault, values(key, "some value"), false); err != nil {
 			t.Errorf("%s: %v", key, err)
 		}
 	}
@@ -126,7 +126,7 @@ func TestKeysOfCredentials(t *testing.T) {
 		"A" + strings.Repeat("_", 128): `"A` + strings.Repeat("_", 79) + `… (129 bytes)"`,
 		"\x1b[31m" + "A":               `"\x1b[31mA"`,
 	} {
-		_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("FINE", "a value", key, "a value"))
+		_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("FINE", "some value", key, "some value"), false)
 		refused(t, quoted, vault.CodeBadRequest, "credentials: a key has A-Z, 0-9 and _, and begins with a letter", err)
 	}
 	diff(t, "the instance", before, f.snapshot(t))
@@ -154,7 +154,7 @@ func TestValuesOfCredentials(t *testing.T) {
 		{"a NUL", "sk_live\x00_1", "the value holds a control character"},
 		{"a DEL", "sk_live\x7f_1", "the value holds a control character"},
 	} {
-		_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("AAA", "a value", "B_KEY", row.value, "CCC", "a value"))
+		_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("AAA", "some value", "B_KEY", row.value, "CCC", "some value"), false)
 		refused(t, row.name, vault.CodeBadRequest, "credential B_KEY: "+row.want, err)
 	}
 	diff(t, "the instance", before, f.snapshot(t))
@@ -165,7 +165,7 @@ func TestValuesAreWhatHeadersTake(t *testing.T) {
 	f := newFixture(t)
 	for b := range 256 {
 		value := "sk_" + string([]byte{byte(b)}) + "live"
-		_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("A_KEY", value))
+		_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values("A_KEY", value), false)
 		if want := httpguts.ValidHeaderFieldValue(value); (err == nil) != want {
 			t.Errorf("byte %#02x: %v; a header takes it: %t", b, err, want)
 		}
@@ -178,10 +178,10 @@ func TestValuesAreWhatHeadersTake(t *testing.T) {
 func TestSetCredentialsNeedsSome(t *testing.T) {
 	f := newFixture(t)
 	for _, none := range []map[string]seal.Plaintext{nil, {}} {
-		_, err := f.SetCredentials(t.Context(), f.owner, mainVault, none)
+		_, err := f.SetCredentials(t.Context(), f.owner, mainVault, none, false)
 		refused(t, "none", vault.CodeBadRequest, "credentials: none given", err)
 	}
-	_, err := f.SetCredentials(t.Context(), f.owner, mainVault, map[string]seal.Plaintext{"A_KEY": {}})
+	_, err := f.SetCredentials(t.Context(), f.owner, mainVault, map[string]seal.Plaintext{"A_KEY": {}}, false)
 	refused(t, "the zero Plaintext", vault.CodeBadRequest, "credential A_KEY: the value is empty", err)
 }
 
@@ -200,7 +200,7 @@ func TestAVaultHolds10000Credentials(t *testing.T) {
 	f.set(t, "THE_LAST", "the last value")
 	before := f.revision(t)
 	const full = "a vault has at most 10000 credentials"
-	_, err = f.SetCredentials(t.Context(), f.owner, mainVault, values("A_KEY", "one too many", "STRIPE_KEY", "sk_live_second"))
+	_, err = f.SetCredentials(t.Context(), f.owner, mainVault, values("A_KEY", "one too many", "STRIPE_KEY", "sk_live_second"), false)
 	refused(t, "SetCredentials", vault.CodeBadRequest, full, err)
 	_, err = f.Apply(t.Context(), f.owner, declare(vault.VaultDeclaration{Name: mainVault, Credentials: values("A_KEY", "one too many")}))
 	wantCode(t, "Apply", vault.CodeBadRequest, err)

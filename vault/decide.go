@@ -13,9 +13,10 @@ import (
 
 // An Approval is a person's yes.
 type Approval struct {
-	Digest string                    // of the Review that they saw
-	Values map[string]seal.Plaintext // of the slots
-	Note   string
+	Digest     string                    // of the Review that they saw
+	Values     map[string]seal.Plaintext // of the slots
+	AllowShort bool                      // take values that are shorter than MinValue
+	Note       string
 }
 
 // Approve applies a proposal: services, credentials and the record of it in
@@ -40,7 +41,7 @@ func (r *Registry) Approve(ctx context.Context, c Caller, vaultName string, numb
 		if err := checkKeys(*v, v.Services, *p); err != nil {
 			return err
 		}
-		if err := errors.Join(r.applySlots(tx, v, p, a.Values), grantProposed(tx, *p, narrow)); err != nil {
+		if err := errors.Join(r.applySlots(tx, v, p, a), grantProposed(tx, *p, narrow)); err != nil {
 			return err
 		}
 		p.Status = ProposalApplied
@@ -71,7 +72,8 @@ func grantProposed(tx Tx, p Proposal, narrow []Agent) error {
 
 // applySlots sets and deletes the credentials of a proposal. What the person
 // gives comes before what the agent gave.
-func (r *Registry) applySlots(tx Tx, v *Vault, p *Proposal, values map[string]seal.Plaintext) error {
+func (r *Registry) applySlots(tx Tx, v *Vault, p *Proposal, a Approval) error {
+	values := a.Values
 	if err := checkValues(values); err != nil {
 		return err
 	}
@@ -102,7 +104,7 @@ func (r *Registry) applySlots(tx Tx, v *Vault, p *Proposal, values map[string]se
 		default:
 			return badRequest("credentials: the value of %s is needed", slot.Key)
 		}
-		if err := r.setCredential(tx, v, slot.Key, value); err != nil {
+		if err := r.setCredential(tx, v, slot.Key, value, a.AllowShort); err != nil {
 			return err
 		}
 	}

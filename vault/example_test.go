@@ -74,7 +74,7 @@ func example(ctx context.Context, path string) error {
 		return err
 	}
 	fmt.Println("the session may use the vault", found.Vault, "with", found.AvailableCredentials)
-	_, err = registry.SetCredentials(ctx, session, vault.DefaultVault, nil)
+	_, err = registry.SetCredentials(ctx, session, vault.DefaultVault, nil, false)
 	fmt.Println(err)
 	return nil
 }

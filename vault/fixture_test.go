@@ -153,7 +153,7 @@ func (f *fixture) caller(t *testing.T, token string) vault.Caller {
 
 func (f *fixture) set(t *testing.T, key, value string) {
 	t.Helper()
-	_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values(key, value))
+	_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values(key, value), false)
 	must(t, err)
 }
 

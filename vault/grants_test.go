@@ -19,7 +19,7 @@ func TestDiscoverOfANarrowedAgent(t *testing.T) {
 		{"name": "open", "host": "open.example.com", "auth": {"type": "passthrough"}}]`))
 	must(t, err)
 	for _, key := range []string{"GITHUB_USER", "GITHUB_TOKEN", "OFF_KEY", "UNUSED_KEY"} {
-		f.set(t, key, "a value")
+		f.set(t, key, "some value")
 	}
 	for _, row := range []struct {
 		name     string

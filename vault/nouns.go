@@ -46,6 +46,7 @@ type Service struct {
 	Enabled     bool          `json:"enabled"` // true when left out
 	Auth        inject.Auth   `json:"auth"`
 	Rules       []policy.Rule `json:"rules,omitempty"`
+	Switches
 }
 
 // UnmarshalJSON refuses unknown fields, and takes a missing "enabled" as true.

@@ -78,7 +78,7 @@ var (
 func (f *fixture) commands(t *testing.T) []command {
 	proposal := vault.NewProposal{Credentials: []vault.CredentialSlot{{Action: vault.ActionSet, Key: "ANOTHER_KEY"}}}
 	declare := func(name string) vault.Declaration {
-		return vault.Declaration{Vaults: []vault.VaultDeclaration{{Name: name, Credentials: values("A_KEY", "a value")}}}
+		return vault.Declaration{Vaults: []vault.VaultDeclaration{{Name: name, Credentials: values("A_KEY", "some value")}}}
 	}
 	other := services(t, `[{"name": "other", "host": "api.example.com", "auth": {"type": "passthrough"}}]`)
 	whole := declare("declared-vault")
@@ -90,7 +90,7 @@ func (f *fixture) commands(t *testing.T) []command {
 	without := freshOwners
 	without.below = refusal{vault.CodeBadRequest, "vaults: name at least one of which you are an admin"}
 	return []command{
-		{"AddServices", freshVault, changes, []any{mainVault, other, values()}},
+		{"AddServices", freshVault, changes, []any{mainVault, other, values(), false}},
 		{"Agents", members, reads, nil},
 		{"Apply", freshMembers, changes, []any{whole}},
 		{"Apply", vaultMembers, changes, []any{declare(mainVault)}},
@@ -144,9 +144,10 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"RollBackCredential", vaultMembers, changes, []any{mainVault, "STRIPE_KEY", int64(0)}},
 		{"RotateAgent", freshRobot, changes, []any{"robot"}},
 		{"Sessions", vaultProxies, reads, []any{mainVault}},
-		{"SetCredentials", vaultMembers, changes, []any{mainVault, values("STRIPE_KEY", "sk_live_second")}},
+		{"SetCredentials", vaultMembers, changes, []any{mainVault, values("STRIPE_KEY", "sk_live_second"), false}},
 		{"SetMember", freshAdmins, changes, []any{mainVault, "guest@example.com", vault.VaultAdmin}},
 		{"SetServices", freshVault, changes, []any{mainVault, other}},
+		{"SetSwitches", freshVault, changes, []any{mainVault, "stripe", vault.SwitchChange{Pins: []string{vault.PinOf(nil)}}}},
 		{"SetUnmatchedHosts", freshAdmins, changes, []any{mainVault, vault.UnmatchedTunnel}},
 		{"SetUserRole", freshOwners, changes, []any{"guest@example.com", vault.RoleOwner}},
 		{"Users", owners, reads, nil},

@@ -155,7 +155,7 @@ func TestLimitsOfProposals(t *testing.T) {
 
 func TestProposeRefuses(t *testing.T) {
 	f := newFixture(t)
-	_, err := f.AddServices(t.Context(), f.owner, mainVault, services(t, `[{"name": "stripe-v2", "host": "api.stripe.com/v2/*", "auth": {"type": "bearer", "token": "STRIPE_KEY"}}]`), nil)
+	_, err := f.AddServices(t.Context(), f.owner, mainVault, services(t, `[{"name": "stripe-v2", "host": "api.stripe.com/v2/*", "auth": {"type": "bearer", "token": "STRIPE_KEY"}}]`), nil, false)
 	must(t, err)
 	const oneKey = `[{"action": "set", "key": "A_KEY"}]`
 	service := func(fields string) string { return `[{"action": "set", ` + fields + `}]` }
@@ -257,7 +257,7 @@ func TestTheSameAgainIsFolded(t *testing.T) {
 	}
 
 	different := map[string]func(*vault.NewProposal){
-		"a value":             func(n *vault.NewProposal) { n.Values = values("GITHUB_TOKEN", "ghp_first") },
+		"some value":             func(n *vault.NewProposal) { n.Values = values("GITHUB_TOKEN", "ghp_first") },
 		"b another value":     func(n *vault.NewProposal) { n.Values = values("GITHUB_TOKEN", "ghp_other") },
 		"another message":     func(n *vault.NewProposal) { n.Message = "x" },
 		"another description": func(n *vault.NewProposal) { n.Services[0].Description = "x" },

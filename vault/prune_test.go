@@ -35,7 +35,7 @@ func TestGrantsEndWithTheirServices(t *testing.T) {
 		invite, _, err := f.InviteAgent(ctx, f.owner, vault.NewAgent{Name: "invited", Vaults: map[string]vault.Grant{mainVault: narrow}}, 0)
 		must(t, err)
 		must(t, remove(f))
-		_, err = f.AddServices(ctx, f.owner, mainVault, services(t, again), nil)
+		_, err = f.AddServices(ctx, f.owner, mainVault, services(t, again), nil, false)
 		must(t, err)
 		token, _, _, err := f.RedeemAgent(ctx, invite)
 		must(t, err)

@@ -158,7 +158,7 @@ func TestCommandsAtOnce(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values(fmt.Sprintf("KEY_%d", i), "a value", "SHARED", "a value"))
+			_, err := f.SetCredentials(t.Context(), f.owner, mainVault, values(fmt.Sprintf("KEY_%d", i), "some value", "SHARED", "some value"), false)
 			if err != nil {
 				t.Errorf("SetCredentials: %v", err)
 			}

@@ -169,7 +169,7 @@ func (r *Registry) review(tx Tx, v Vault, p Proposal) (Review, error) {
 			d.Before = &v.Services[at]
 		}
 		if change.Action == ActionSet {
-			after := change.service()
+			after := v.proposed(change)
 			d.After = &after
 		}
 		rv.Changes = append(rv.Changes, d)

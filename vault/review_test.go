@@ -30,7 +30,7 @@ func TestAReviewShowsWhatWouldChange(t *testing.T) {
 		{"action": "delete", "name": "old"},
 		{"action": "set", "name": "new", "host": "new.example.com", "auth": {"type": "bearer", "token": "NEW_KEY"}}]`,
 		`[{"action": "set", "key": "NEW_KEY"}, {"action": "set", "key": "STRIPE_KEY"}, {"action": "set", "key": "GIVEN_KEY"}]`)
-	n.Values = values("GIVEN_KEY", "a value")
+	n.Values = values("GIVEN_KEY", "some value")
 	f.propose(t, f.agent, n)
 	rv := f.review(t, 1)
 	v := f.get(t, mainVault)
@@ -72,9 +72,9 @@ func TestApprove(t *testing.T) {
 	before := f.revision(t)
 	_, err := f.approve(t, 1, values("BOTH", "sk_live_persons"))
 	refused(t, "without a value", vault.CodeBadRequest, "credentials: the value of NEEDED is needed", err)
-	_, err = f.approve(t, 1, values("NEEDED", "sk_live_needed", "OTHER", "a value"))
+	_, err = f.approve(t, 1, values("NEEDED", "sk_live_needed", "OTHER", "some value"))
 	refused(t, "with a value too many", vault.CodeBadRequest, "credentials: the proposal does not set OTHER", err)
-	_, err = f.approve(t, 1, values("NEEDED", "sk_live_needed", "STRIPE_KEY", "a value"))
+	_, err = f.approve(t, 1, values("NEEDED", "sk_live_needed", "STRIPE_KEY", "some value"))
 	refused(t, "with a value for what goes", vault.CodeBadRequest, "credentials: the proposal does not set STRIPE_KEY", err)
 	_, err = f.approve(t, 1, values("NEEDED", "sk_live_needed\n"))
 	refused(t, "with a bad value", vault.CodeBadRequest, "credential NEEDED: the value ends with a line break; leave it out", err)
@@ -122,14 +122,14 @@ func TestApproveTriesTheChangeAgain(t *testing.T) {
 		{"the credential that goes has gone", func(f *fixture) error { return f.DeleteCredential(ctx, f.owner, mainVault, "OLD_KEY") },
 			refusal{vault.CodeCredentialNotFound, `there is no credential "OLD_KEY" in the vault main-vault`}},
 		{"the credential that goes is used", func(f *fixture) error {
-			_, err := f.AddServices(ctx, f.owner, mainVault, services(t, `[{"name": "late", "host": "late.example.com", "auth": {"type": "bearer", "token": "OLD_KEY"}}]`), nil)
+			_, err := f.AddServices(ctx, f.owner, mainVault, services(t, `[{"name": "late", "host": "late.example.com", "auth": {"type": "bearer", "token": "OLD_KEY"}}]`), nil, false)
 			return err
 		}, refusal{vault.CodeBadRequest, "credentials: OLD_KEY cannot be deleted, the service late uses it"}},
 		{"nothing", func(*fixture) error { return nil }, refusal{}},
 	} {
 		f := newFixture(t)
-		f.set(t, "USED_KEY", "a value")
-		f.set(t, "OLD_KEY", "a value")
+		f.set(t, "USED_KEY", "some value")
+		f.set(t, "OLD_KEY", "some value")
 		f.propose(t, f.agent, newProposal(t, `[{"action": "set", "name": "github", "host": "api.github.com", "auth": {"type": "bearer", "token": "USED_KEY"}}, {"action": "delete", "name": "stripe"}]`,
 			`[{"action": "delete", "key": "OLD_KEY"}]`))
 		must(t, row.change(f))
@@ -170,7 +170,7 @@ func TestTransitionsOfProposals(t *testing.T) {
 	f := newFixture(t)
 	ctx := t.Context()
 	ends := map[string]func(number int64){
-		vault.ProposalApplied:  func(n int64) { _, err := f.approve(t, n, values("A_KEY", "a value")); must(t, err) },
+		vault.ProposalApplied:  func(n int64) { _, err := f.approve(t, n, values("A_KEY", "some value")); must(t, err) },
 		vault.ProposalRejected: func(n int64) { _, err := f.Reject(ctx, f.owner, mainVault, n, "no"); must(t, err) },
 		vault.ProposalExpired:  func(int64) { f.pass(7 * 24 * time.Hour); f.refresh(t) },
 	}
@@ -186,7 +186,7 @@ func TestTransitionsOfProposals(t *testing.T) {
 				t.Errorf("it is %s, want %s", was.Status, status)
 			}
 			want := "the proposal is not pending any more: it is " + status
-			_, err := f.Approve(ctx, f.owner, mainVault, p.Number, vault.Approval{Digest: was.Digest, Values: values("A_KEY", "a value")})
+			_, err := f.Approve(ctx, f.owner, mainVault, p.Number, vault.Approval{Digest: was.Digest, Values: values("A_KEY", "some value")})
 			refused(t, "approving", vault.CodeProposalClosed, want, err)
 			_, err = f.Reject(ctx, f.owner, mainVault, p.Number, "")
 			refused(t, "rejecting", vault.CodeProposalClosed, want, err)

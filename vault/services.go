@@ -39,8 +39,9 @@ func (r *Registry) SetServices(ctx context.Context, c Caller, vaultName string, 
 }
 
 // AddServices adds services to those that a vault has, and sets credentials
-// for them, in one transaction. A service's name that is taken is refused.
-func (r *Registry) AddServices(ctx context.Context, c Caller, vaultName string, added []Service, values map[string]seal.Plaintext) ([]Service, error) {
+// for them, as SetCredentials does, in one transaction. A service's name that is
+// taken is refused.
+func (r *Registry) AddServices(ctx context.Context, c Caller, vaultName string, added []Service, values map[string]seal.Plaintext, allowShort bool) ([]Service, error) {
 	v, err := r.change(ctx, c, actServices, vaultName, func(tx Tx, v *Vault) (string, error) {
 		if len(added) == 0 {
 			return "", badRequest("services: none given")
@@ -49,7 +50,7 @@ func (r *Registry) AddServices(ctx context.Context, c Caller, vaultName string, 
 			return "", err
 		}
 		for _, key := range slices.Sorted(maps.Keys(values)) {
-			if err := r.setCredential(tx, v, key, values[key]); err != nil {
+			if err := r.setCredential(tx, v, key, values[key], allowShort); err != nil {
 				return "", err
 			}
 		}
@@ -89,6 +90,44 @@ func (r *Registry) EnableService(ctx context.Context, c Caller, vaultName, name 
 			return "enable " + name, nil
 		}
 		return "disable " + name, nil
+	})
+	return s, err
+}
+
+// A SwitchChange says what becomes of a service's switches; nil leaves one.
+type SwitchChange struct {
+	Scrub, Undecodable *string
+	Pins               []string // empty: none any more
+}
+
+// SetSwitches changes switches of a service.
+func (r *Registry) SetSwitches(ctx context.Context, c Caller, vaultName, name string, ch SwitchChange) (Service, error) {
+	var s Service
+	_, err := r.change(ctx, c, actServices, vaultName, func(_ Tx, v *Vault) (string, error) {
+		at, err := v.mustHave(name)
+		if err != nil {
+			return "", err
+		}
+		s = v.Services[at]
+		var set []string
+		if ch.Scrub != nil {
+			s.Scrub, set = *ch.Scrub, append(set, "scrub")
+		}
+		if ch.Undecodable != nil {
+			s.Undecodable, set = *ch.Undecodable, append(set, "undecodable")
+		}
+		if ch.Pins != nil {
+			s.Pins, set = ch.Pins, append(set, "pins")
+		}
+		if set == nil {
+			return "", badRequest("scrub, undecodable or pins: give at least one")
+		}
+		if err := r.checkService(&s); err != nil {
+			return "", err
+		}
+		v.Services = slices.Clone(v.Services)
+		v.Services[at] = s
+		return fmt.Sprintf("set %s of %s", strings.Join(set, " "), name), nil
 	})
 	return s, err
 }
@@ -163,7 +202,12 @@ func (r *Registry) checkService(s *Service) error {
 	if _, err := inject.Parse(s.Auth); err != nil {
 		return bad(err)
 	}
+	if s.Switches, err = s.Switches.Canonical(); err != nil {
+		return bad(err)
+	}
 	switch {
+	case len(s.Pins) > 0 && s.Scheme == "http":
+		return badRequest("service %q: pins: over http there is no certificate to hold against them", s.Name)
 	case !isText(s.Description, maxDescription):
 		return badRequest("service %q: description: at most %d characters of UTF-8 without control characters", s.Name, maxDescription)
 	case len(s.Rules) > maxRules:

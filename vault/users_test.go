@@ -186,10 +186,10 @@ func TestRolesCountAsTheyAre(t *testing.T) {
 	f := newCast(t)
 	admin := f.actor(t, "vault-admin")
 	must(t, f.RemoveMember(t.Context(), f.owner, mainVault, "vault-admin@example.com"))
-	_, err := f.SetCredentials(t.Context(), admin, mainVault, values("A_KEY", "a value"))
+	_, err := f.SetCredentials(t.Context(), admin, mainVault, values("A_KEY", "some value"), false)
 	refused(t, "an admin who is none any more", noRole.code, noRole.message, err)
 	must(t, f.RemoveUser(t.Context(), f.owner, "vault-member@example.com"))
-	_, err = f.SetCredentials(t.Context(), f.actor(t, "vault-member"), mainVault, values("A_KEY", "a value"))
+	_, err = f.SetCredentials(t.Context(), f.actor(t, "vault-member"), mainVault, values("A_KEY", "some value"), false)
 	wantCode(t, "a member who was removed", vault.CodeUnauthorized, err)
 }
 

@@ -30,7 +30,7 @@ func (s tellingStore) Changes() (<-chan struct{}, func()) {
 // Who waits is answered as soon as it is decided, or has expired.
 func TestWaitProposal(t *testing.T) {
 	for want, end := range map[string]func(*fixture){
-		vault.ProposalApplied:  func(f *fixture) { _, err := f.approve(t, 1, values("A_KEY", "a value")); must(t, err) },
+		vault.ProposalApplied:  func(f *fixture) { _, err := f.approve(t, 1, values("A_KEY", "some value")); must(t, err) },
 		vault.ProposalRejected: func(f *fixture) { _, err := f.Reject(t.Context(), f.owner, mainVault, 1, "no"); must(t, err) },
 		vault.ProposalExpired:  func(f *fixture) { f.pass(7 * 24 * time.Hour) }, // which nobody signals
 	} {

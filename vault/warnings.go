@@ -48,6 +48,9 @@ func warnings(v Vault, changes []ServiceDiff) []string {
 	out := []string{}
 	for _, d := range changes {
 		if d.After == nil {
+			if d.Before != nil && len(d.Before.Pins) > 0 {
+				out = append(out, fmt.Sprintf("service %s goes, and the pins of %s with it: what is put there later has none", d.Name, d.Before.Host))
+			}
 			if d.Before != nil && v.UnmatchedHosts == UnmatchedTunnel {
 				out = append(out, fmt.Sprintf("service %s goes, and the vault tunnels hosts without a service: agents would reach %s without its rules", d.Name, d.Before.Host))
 			}
@@ -66,6 +69,7 @@ func warnings(v Vault, changes []ServiceDiff) []string {
 		if d.Before != nil && !d.Before.Enabled && s.Enabled {
 			out = append(out, fmt.Sprintf("service %s is disabled, and would be enabled", s.Name))
 		}
+		out = append(out, v.switchWarnings(d)...)
 		in, err := inject.Parse(s.Auth)
 		if err != nil {
 			continue
@@ -123,6 +127,9 @@ func openings(v Vault, after []Service, changes []ServiceDiff) (out []string) {
 			was = ", which it kept closed"
 		case len(d.Before.Rules) > 0:
 			was = ", which it kept to its rules"
+		}
+		if lost := withoutPins(d.Before.Pins, after[now.Service].Pins); len(lost) > 0 {
+			was += ", without its pins"
 		}
 		out = append(out, fmt.Sprintf("service %s %s: %s, by %s, would decide about %s%s", d.Name, how, after[now.Service].Name, after[now.Service].Host, d.Before.Host, was))
 	}

@@ -72,6 +72,9 @@ func (k Key) Seal(c Context, p Plaintext) ([]byte, error) {
 	return aead.Seal(box, nil, p.Bytes(), c.associatedData()), nil
 }
 
+// Len returns how many bytes the plaintext of a box has, without opening it.
+func Len(box []byte) int { return max(0, len(box)-boxOverhead) }
+
 // Open decrypts a box that was sealed under the same key and context. Every
 // refusal is an *OpenError.
 func (k Key) Open(c Context, box []byte) (Plaintext, error) {

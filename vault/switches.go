@@ -1,0 +1,170 @@
+package vault
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Values of the switches of a service.
+const (
+	ScrubOff        = "off"
+	UndecodablePass = "pass"
+
+	scrubOn           = "on"
+	undecodableRefuse = "refuse"
+)
+
+// Switches are what only a person sets of a service. The zero value is the
+// strictest of what needs no knowledge of the upstream.
+type Switches struct {
+	// Scrub is "" where answers are searched for credentials (R10), which is
+	// what "on" becomes, or ScrubOff.
+	Scrub string `json:"scrub,omitempty"`
+
+	// Undecodable is "" where answers that cannot be searched are refused, which
+	// is what "refuse" becomes, or UndecodablePass.
+	Undecodable string `json:"undecodable,omitempty"`
+
+	// Pins are of public keys, "sha256/" and the base64 of the SHA-256 of a
+	// SubjectPublicKeyInfo (RFC 7469 §2.4); sorted, each once. A chain to a root
+	// must hold at least one of them. None: any chain to a root will do.
+	Pins []string `json:"pins,omitempty"`
+}
+
+const (
+	maxPins   = 20 // of one service
+	pinPrefix = "sha256/"
+)
+
+// PersonOnly reports whether a field of a service is one that a person sets, and
+// that a proposal therefore does not have.
+func PersonOnly(field string) bool {
+	return slices.Contains([]string{"scheme", "scrub", "undecodable", "pins"}, field)
+}
+
+// PinOf is the pin of a public key, given as the DER of its SubjectPublicKeyInfo.
+func PinOf(spki []byte) string {
+	sum := sha256.Sum256(spki)
+	return pinPrefix + base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// Canonical returns the switches as they are stored. The error names the field
+// and repeats no value.
+func (s Switches) Canonical() (Switches, error) {
+	switch s.Scrub {
+	case "", scrubOn:
+		s.Scrub = ""
+	case ScrubOff:
+	default:
+		return s, fmt.Errorf("scrub: it is neither %s nor %s", scrubOn, ScrubOff)
+	}
+	switch s.Undecodable {
+	case "", undecodableRefuse:
+		s.Undecodable = ""
+	case UndecodablePass:
+	default:
+		return s, fmt.Errorf("undecodable: it is neither %s nor %s", undecodableRefuse, UndecodablePass)
+	}
+	if len(s.Pins) > maxPins {
+		return s, fmt.Errorf("pins: at most %d", maxPins)
+	}
+	for i, p := range s.Pins {
+		text, ok := strings.CutPrefix(p, pinPrefix)
+		sum, err := base64.StdEncoding.Strict().DecodeString(text)
+		if !ok || err != nil || len(sum) != sha256.Size || pinPrefix+base64.StdEncoding.EncodeToString(sum) != p {
+			return s, fmt.Errorf("pins[%d]: a pin is sha256/ and the base64 of the SHA-256 of a public key's SubjectPublicKeyInfo, 44 characters that end with =", i)
+		}
+	}
+	s.Pins = slices.Compact(slices.Sorted(slices.Values(s.Pins)))
+	return s, nil
+}
+
+// SwitchWarnings are what is said to a person who turns a protection of a
+// service off. before is nil for a new service.
+func SwitchWarnings(before *Service, after Service) []string {
+	var was Switches
+	if before != nil && sameTarget(before.Host, after.Host) {
+		was = before.Switches
+	}
+	var out []string
+	if after.Scrub == ScrubOff && was.Scrub != ScrubOff {
+		out = append(out, fmt.Sprintf("service %s is not scrubbed: if %s sends a credential back, the agent reads it", after.Name, after.Host))
+	}
+	if after.Undecodable == UndecodablePass && was.Undecodable != UndecodablePass {
+		out = append(out, fmt.Sprintf("service %s passes answers that cannot be searched: a credential in one of %s reaches the agent", after.Name, after.Host))
+	}
+	if lost := withoutPins(was.Pins, after.Pins); before != nil && len(lost) > 0 {
+		out = append(out, fmt.Sprintf("service %s loses pins: %s", after.Name, strings.Join(lost, " ")))
+	}
+	return out
+}
+
+func withoutPins(before, after []string) []string {
+	return slices.DeleteFunc(slices.Clone(before), func(p string) bool { return slices.Contains(after, p) })
+}
+
+// target is the host and port of a canonical pattern, of https.
+func target(host string) string {
+	t, _, _ := strings.Cut(host, "/")
+	return strings.TrimSuffix(t, ":443")
+}
+
+func sameTarget(a, b string) bool { return target(a) == target(b) }
+
+// proposed is what a proposal's change makes of a service of the vault. What
+// only a person sets stays as they have set it while the service stays where it
+// is. On another host nothing that lets more through goes along. The pins that a
+// host has do stay, whichever service it gets: an agent cannot take them off by
+// putting a service of another name there.
+func (v *Vault) proposed(c ServiceChange) Service {
+	s := c.service()
+	if at := v.service(s.Name); at >= 0 && v.Services[at].Host == s.Host {
+		s.Switches = v.Services[at].Switches
+		return s
+	}
+	for _, old := range v.Services {
+		if leadsTo(old.Host, s.Host) {
+			s.Pins = append(s.Pins, old.Pins...)
+		}
+	}
+	s.Pins = slices.Compact(slices.Sorted(slices.Values(s.Pins)))
+	return s
+}
+
+// leadsTo reports whether two canonical patterns are of the same host and port,
+// or the first is a wildcard for the second.
+func leadsTo(pattern, host string) bool {
+	parent, wildcard := strings.CutPrefix(target(pattern), "*.")
+	_, above, _ := strings.Cut(target(host), ".")
+	return sameTarget(pattern, host) || wildcard && parent == above
+}
+
+// switchWarnings are what a person could overlook about the switches of a
+// service that a proposal changes.
+func (v *Vault) switchWarnings(d ServiceDiff) (out []string) {
+	s := d.After
+	if d.Before != nil && d.Before.Host == s.Host {
+		if s.Scrub == ScrubOff {
+			out = append(out, fmt.Sprintf("service %s stays without scrubbing, as a person has set it: what it carries then, %s can send back to the agent", s.Name, s.Host))
+		}
+		if s.Undecodable == UndecodablePass {
+			out = append(out, fmt.Sprintf("service %s goes on passing answers that cannot be searched, as a person has set it", s.Name))
+		}
+		return out
+	}
+	if d.Before != nil && (d.Before.Scrub != "" || d.Before.Undecodable != "") {
+		out = append(out, fmt.Sprintf("service %s moves, and would be scrubbed like any other: what a person turned off for %s does not go along", s.Name, d.Before.Host))
+	}
+	if d.Before != nil {
+		if lost := withoutPins(d.Before.Pins, s.Pins); len(lost) > 0 {
+			out = append(out, fmt.Sprintf("service %s moves, and the pins of %s do not go along", s.Name, d.Before.Host))
+		}
+	}
+	if len(s.Pins) > 0 {
+		out = append(out, fmt.Sprintf("service %s is for a host with pins, and would have them too", s.Name))
+	}
+	return out
+}
