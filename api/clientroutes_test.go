@@ -134,7 +134,7 @@ func clientOfVaults(t *testing.T, as clients, owner string) {
 		t.Errorf("%+v, %v", e, err)
 	}
 
-	for _, value := range []string{"first", "second"} {
+	for _, value := range []string{"the first", "the second"} {
 		set := api.SetCredentialsRequest{Vault: "renamed", Credentials: map[string]string{"A_KEY": value}}
 		expect(t, ok[api.SetCredentialsResponse](t)(c.SetCredentials(ctx, set)).Set, []string{"A_KEY"})
 	}
@@ -195,7 +195,7 @@ func clientOfProposals(t *testing.T, as clients, owner string) {
 	first, second := ask("ONE_KEY"), ask("TWO_KEY")
 	rv := ok[api.ProposalReview](t)(c.ReviewProposal(ctx, "default", first))
 	expect(t, rv.Values[0].Needed, true)
-	approved := ok[api.ProposalInfo](t)(c.ApproveProposal(ctx, "default", first, api.ApproveRequest{Digest: rv.Digest, Credentials: map[string]string{"ONE_KEY": "value"}}))
+	approved := ok[api.ProposalInfo](t)(c.ApproveProposal(ctx, "default", first, api.ApproveRequest{Digest: rv.Digest, Credentials: map[string]string{"ONE_KEY": "some value"}}))
 	expect(t, approved.Status, "applied")
 	expect(t, ok[api.ProposalInfo](t)(c.RejectProposal(ctx, "default", second, "no")).ReviewNote, "no")
 	expect(t, ok[api.ProposalInfo](t)(asker.Proposal(ctx, "", second, time.Minute)).Status, "rejected")

@@ -74,6 +74,7 @@ var matrix = []row{
 	{"POST /v1/vaults/{name}/services", servicesPath, servicesBody, "service.change", "111 .vfo f..ov ffffff1"},
 	{"GET /v1/vaults/{name}/services/{service}", theAPI, "", "vault.read", "       111 .vf. ....v ffffff1"},
 	{"PATCH /v1/vaults/{name}/services/{service}", theAPI, `{"enabled":true}`, "service.change", "111 .vfo f..ov ffffff1"},
+	{"PATCH /v1/vaults/{name}/services/{service}", theAPI, `{"scrub":"off"}`, "service.change", "111 .vfo f..ov ffffff1"},
 	{"PATCH /v1/vaults/{name}/services/{service}", theAPI, `{"enabled":false}`, "service.disable", "111 .vf. f...v ffffff1"},
 	{"DELETE /v1/vaults/{name}/services/{service}", theAPI, "", "service.change", "111 .vfo f..ov ffffff1"},
 	{"GET /v1/vaults/{name}/members", inDefault + "/members", "", "member.list", " 111 .vf. f...v ffffff1"},
@@ -89,7 +90,7 @@ var matrix = []row{
 	{"POST /v1/apply", "", `{"vaults":[{"name":"default"}]}`, "vault.read", "      111 .vf. ....v ffffff1"},
 	{"POST /v1/apply", "", applied(`"unmatched_hosts":"tunnel"`), "vault.settings", "111 .vfo ff.ov ffffff1"},
 	{"POST /v1/apply", "", applied(`"services":[]`), "service.change", "           111 .vfo f..ov ffffff1"},
-	{"POST /v1/apply", "", applied(`"credentials":{"NEW_KEY":"x"}`), "credential.change", "111 .vf. f...v ffffff1"},
+	{"POST /v1/apply", "", applied(`"credentials":{"NEW_KEY":"some value"}`), "credential.change", "111 .vf. f...v ffffff1"},
 	{"POST /v1/apply", "", `{"vaults":[{"name":"team-b"}]}`, "vault.create", "     111 ..f. ..... ffffff1"},
 
 	{"GET /v1/catalog", "", "", "", "                                              ... .... ..... ......."},
@@ -146,7 +147,7 @@ const (
 	passwordsBody = `{"old_password":"<password>","new_password":"another long password"}`
 )
 
-var proposed = fmt.Sprintf(proposalBody, "asked", "ASKED_KEY", "value")
+var proposed = fmt.Sprintf(proposalBody, "asked", "ASKED_KEY", "some value")
 
 func applied(what string) string { return `{"vaults":[{"name":"default",` + what + `}]}` }
 

@@ -209,14 +209,14 @@ func TestPendingProposals(t *testing.T) {
 		t.Errorf("%+v\n%+v", p, l)
 	}
 	rv := f.review(2)
-	f.approve(2, api.ApproveRequest{Digest: rv.Digest, Credentials: map[string]string{"NEW_KEY": "x"}}).refused(t, 409, "proposal_closed")
+	f.approve(2, api.ApproveRequest{Digest: rv.Digest, Credentials: map[string]string{"NEW_KEY": "some value"}}).refused(t, 409, "proposal_closed")
 	f.post("/v1/proposals/2/reject"+q, f.owner, api.RejectRequest{}).refused(t, 409, "proposal_closed")
 }
 
 func TestWaitingForADecision(t *testing.T) {
 	f, session, _ := filled(t)
-	f.propose(session, "new", "NEW_KEY", "value")
-	f.propose(session, "other", "OTHER_KEY", "value")
+	f.propose(session, "new", "NEW_KEY", "some value")
+	f.propose(session, "other", "OTHER_KEY", "some value")
 	srv := httptest.NewServer(f.handler)
 	t.Cleanup(srv.Close)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // shorter than the wait
@@ -244,7 +244,7 @@ func TestWaitingForADecision(t *testing.T) {
 			t.Errorf("after the rejection: %s", got)
 		}
 	}
-	f.propose(session, "third", "THIRD_KEY", "value")
+	f.propose(session, "third", "THIRD_KEY", "some value")
 	stopped := wait(3)
 	close(f.stopping)
 	if got := <-stopped; got != "pending" {
@@ -270,7 +270,7 @@ func TestApprovals(t *testing.T) {
 	refused(409, "proposal_changed", "look at the proposal again", api.ApproveRequest{Digest: strings.Repeat("0", 64), Credentials: values})
 	refused(409, "proposal_changed", "look at the proposal again", api.ApproveRequest{Credentials: values})
 	refused(400, "bad_request", "NEW_KEY", api.ApproveRequest{Digest: shown.Digest})
-	refused(400, "bad_request", "OTHER_KEY", api.ApproveRequest{Digest: shown.Digest, Credentials: map[string]string{"NEW_KEY": "x", "OTHER_KEY": secretValue}})
+	refused(400, "bad_request", "OTHER_KEY", api.ApproveRequest{Digest: shown.Digest, Credentials: map[string]string{"NEW_KEY": "some value", "OTHER_KEY": secretValue}})
 	refused(400, "bad_request", "NEW_KEY", api.ApproveRequest{Digest: shown.Digest, Credentials: map[string]string{"NEW_KEY": secretValue + "\n"}})
 	refused(400, "bad_request", "note", api.ApproveRequest{Digest: shown.Digest, Credentials: values, Note: strings.Repeat("ä", 2001)})
 	if after := f.dump(); after != before {
@@ -310,7 +310,7 @@ func TestApprovalLink(t *testing.T) {
 	f, session, _ := filled(t)
 	const hidden = "hidden.test"
 	f.send("POST", servicesPath, f.owner, `{"services":[{"name":"old","host":"`+hidden+`","auth":{"type":"bearer","token":"OLD_KEY"}}]}`).want(t, 201)
-	f.post("/v1/credentials", f.owner, api.SetCredentialsRequest{Vault: "default", Credentials: map[string]string{"OLD_KEY": "x"}}).want(t, 200)
+	f.post("/v1/credentials", f.owner, api.SetCredentialsRequest{Vault: "default", Credentials: map[string]string{"OLD_KEY": "some value"}}).want(t, 200)
 	var p api.ProposalCreated
 	f.send("POST", "/v1/proposals", session, `{"services":[
 		{"action":"set","name":"api","host":"api.test","auth":{"type":"passthrough"},"description":"<b>bold</b>"},

@@ -131,13 +131,13 @@ func TestCredentialRoutes(t *testing.T) {
 		return f.post("/v1/credentials", f.owner, api.SetCredentialsRequest{Vault: vaultName, Credentials: values})
 	}
 	var keys api.SetCredentialsResponse
-	set("default", map[string]string{"B_KEY": secretValue, "A_KEY": "first"}).into(t, 200, &keys)
+	set("default", map[string]string{"B_KEY": secretValue, "A_KEY": "the first"}).into(t, 200, &keys)
 	if diff := cmp.Diff([]string{"A_KEY", "B_KEY"}, keys.Set); diff != "" {
 		t.Error(diff)
 	}
 	first := f.clock.now()
 	f.clock.move(time.Minute)
-	set("default", map[string]string{"A_KEY": "second"}).want(t, 200)
+	set("default", map[string]string{"A_KEY": "the second"}).want(t, 200)
 	var list api.CredentialList
 	f.send("GET", "/v1/credentials?vault=default", f.owner, "").into(t, 200, &list)
 	want := []api.CredentialInfo{

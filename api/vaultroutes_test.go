@@ -76,12 +76,65 @@ func TestServiceRoutes(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
+	for _, row := range []struct {
+		body string
+		want vault.Switches
+	}{
+		{`{"scrub":"off","undecodable":"pass"}`, vault.Switches{Scrub: "off", Undecodable: "pass"}},
+		{`{"pins":["` + somePin + `"]}`, vault.Switches{Scrub: "off", Undecodable: "pass", Pins: []string{somePin}}},
+		{`{"scrub":"on","undecodable":"refuse","pins":[]}`, vault.Switches{}},
+	} {
+		s = vault.Service{}
+		f.send("PATCH", servicesPath+"/newer", f.owner, row.body).into(t, 200, &s)
+		if diff := cmp.Diff(row.want, s.Switches); diff != "" {
+			t.Errorf("%s: %s", row.body, diff)
+		}
+	}
+	for body, place := range map[string]string{
+		`{}`: "enabled, scrub, undecodable or pins", `{"enabled":true,"scrub":"off"}`: "enabled", `{"pins":null}`: "give one", `{"scrub":true}`: "scrub",
+		`{"scrub":"no"}`: "scrub", `{"undecodable":"drop"}`: "undecodable", `{"pins":["x"]}`: "pins[0]", `{"pins":"` + somePin + `"}`: "pins",
+	} {
+		if m := f.send("PATCH", servicesPath+"/newer", f.owner, body).refused(t, 400, "bad_request"); !strings.Contains(m, place) {
+			t.Errorf("%s: %q does not name %s", body, m, place)
+		}
+	}
 	f.send("DELETE", servicesPath+"/newer", f.owner, "").want(t, 200)
 	for _, method := range []string{"GET", "DELETE"} {
 		f.send(method, servicesPath+"/newer", f.owner, "").refused(t, 404, "not_found")
 		f.send(method, "/v1/vaults/none/services/newer", f.owner, "").refused(t, 404, "vault_not_found")
 	}
 	f.send("PATCH", servicesPath+"/newer", f.owner, `{"enabled":true}`).refused(t, 404, "not_found")
+}
+
+// somePin is the pin of no key.
+const somePin = "sha256/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+// A value that answers are not searched for is taken where a person says so, and
+// stands out in lists.
+func TestShortValues(t *testing.T) {
+	f := newFixture(t)
+	const body = `{"vault":"default","credentials":{"A_KEY":"1234567","B_KEY":"12345678"}`
+	if m := f.send("POST", "/v1/credentials", f.owner, body+`}`).refused(t, 400, "bad_request"); !strings.Contains(m, "A_KEY") || !strings.Contains(m, "allow_short") || strings.Contains(m, "1234567") {
+		t.Errorf("%q", m)
+	}
+	f.send("POST", "/v1/credentials", f.owner, body+`,"allow_short":true}`).want(t, 200)
+	list := f.send("GET", "/v1/credentials"+q, f.owner, "")
+	list.want(t, 200)
+	if got := strings.Count(list.body, `"short":true`); got != 1 || !strings.Contains(list.body, `{"key":"A_KEY","version":1,"short":true,`) {
+		t.Errorf("%s", list.body)
+	}
+	f.send("POST", "/v1/credentials", f.owner, `{"vault":"default","credentials":{"A_KEY":"a longer one"}}`).want(t, 200)
+	var kept api.VersionList
+	f.send("GET", "/v1/credentials/A_KEY/versions"+q, f.owner, "").into(t, 200, &kept)
+	if len(kept.Versions) != 1 || !kept.Versions[0].Short {
+		t.Errorf("%+v", kept)
+	}
+	f.send("POST", "/v1/apply", f.owner, applied(`"credentials":{"C_KEY":"short"}`)).refused(t, 400, "bad_request")
+	allowed := strings.TrimSuffix(applied(`"credentials":{"C_KEY":"short"}`), "}") + `,"allow_short":true}`
+	f.send("POST", "/v1/apply", f.owner, allowed).want(t, 200)
+	const entry = `{"entry":"github","credentials":{"GITHUB_TOKEN":"short"}`
+	f.send("POST", "/v1/vaults/default/catalog", f.owner, entry+`}`).refused(t, 400, "bad_request")
+	f.send("POST", "/v1/vaults/default/catalog", f.owner, entry+`,"allow_short":true}`).want(t, 201)
 }
 
 func TestVersions(t *testing.T) {
@@ -91,7 +144,7 @@ func TestVersions(t *testing.T) {
 		f.post("/v1/credentials", f.owner, api.SetCredentialsRequest{Vault: "default", Credentials: map[string]string{"API_KEY": value}}).want(t, 200)
 	}
 	start := f.clock.now()
-	for _, value := range []string{"first", "second", "third"} {
+	for _, value := range []string{"the first", "the second", "the third"} {
 		set(value)
 		f.clock.move(time.Minute)
 	}
@@ -112,12 +165,12 @@ func TestVersions(t *testing.T) {
 	}
 	// It is the first value now: to set that again changes nothing.
 	var changes api.ApplyResponse
-	f.send("POST", "/v1/apply", f.owner, applied(`"credentials":{"API_KEY":"first"}`)).into(t, 200, &changes)
+	f.send("POST", "/v1/apply", f.owner, applied(`"credentials":{"API_KEY":"the first"}`)).into(t, 200, &changes)
 	if changes.Changes[1].Action != vault.Unchanged {
 		t.Errorf("%+v", changes)
 	}
 	rollBack(`{"vault":"default"}`).want(t, 200)
-	f.send("POST", "/v1/apply", f.owner, applied(`"credentials":{"API_KEY":"third"}`)).into(t, 200, &changes)
+	f.send("POST", "/v1/apply", f.owner, applied(`"credentials":{"API_KEY":"the third"}`)).into(t, 200, &changes)
 	if changes.Changes[1].Action != vault.Unchanged {
 		t.Errorf("%+v", changes)
 	}
@@ -243,7 +296,7 @@ func TestNarrowedAgent(t *testing.T) {
 	f.send("PUT", servicesPath, f.owner, `{"services":[
 		{"name":"one","host":"one.test","auth":{"type":"bearer","token":"ONE_KEY"}},
 		{"name":"two","host":"two.test","auth":{"type":"bearer","token":"TWO_KEY"}}]}`).want(t, 200)
-	f.post("/v1/credentials", f.owner, api.SetCredentialsRequest{Vault: "default", Credentials: map[string]string{"ONE_KEY": "x", "TWO_KEY": "x", "UNUSED": "x"}}).want(t, 200)
+	f.post("/v1/credentials", f.owner, api.SetCredentialsRequest{Vault: "default", Credentials: map[string]string{"ONE_KEY": secretValue, "TWO_KEY": secretValue, "UNUSED": secretValue}}).want(t, 200)
 	var a api.AgentResponse
 	f.send("POST", "/v1/agents", f.owner, `{"name":"robot","vaults":[{"vault_name":"default","vault_role":"admin","services":["two","two"]}]}`).into(t, 201, &a)
 	told := func(services, keys []string) {
