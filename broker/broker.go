@@ -132,10 +132,15 @@ func New(o Options) (*Broker, error) {
 		MinVersion:         tls.VersionTLS12,
 		ClientSessionCache: tls.NewLRUClientSessionCache(4096),
 	}
-	b.upgrades = b.newTransport()
-	b.upgrades.Protocols = new(http.Protocols)
-	b.upgrades.Protocols.SetHTTP1(true)
+	b.upgrades = onlyHTTP1(b.newTransport())
 	return b, nil
+}
+
+// onlyHTTP1 is for upgrades.
+func onlyHTTP1(t *http.Transport) *http.Transport {
+	t.Protocols = new(http.Protocols)
+	t.Protocols.SetHTTP1(true)
+	return t
 }
 
 // newTransport returns an upstream transport. Only its RoundTrip is ever used:

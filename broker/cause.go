@@ -43,6 +43,9 @@ func upstreamCause(err error) error {
 	case errors.As(err, &alert):
 		return fmt.Errorf("TLS alert %d", uint8(alert))
 	}
+	if isUnpinned(err) {
+		return errUnpinned
+	}
 	if reason := certificateCause(err); reason != nil {
 		return reason
 	}

@@ -49,6 +49,7 @@ type live struct {
 	// are therefore its own.
 	dial      sync.Once
 	transport *http.Transport
+	pinned    pinned // of services with pins
 }
 
 // upstreams returns the session's transport.

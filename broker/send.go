@@ -110,10 +110,7 @@ func (e *exchange) send() *Fault {
 		}
 	}
 	ctx := httptrace.WithClientTrace(e.ctx, trace)
-	transport := e.upgrades
-	if e.out.Header["Upgrade"] == nil {
-		transport = e.session.live.upstreams(e.Broker)
-	}
+	transport := e.transport(e.out.Header["Upgrade"] != nil)
 	resp, err := transport.RoundTrip(e.out.WithContext(ctx))
 	in.close()
 	if err != nil {
@@ -178,7 +175,7 @@ func (e *exchange) upstreamFault(err error) *Fault {
 		// Perhaps likewise.
 	case isBlocked(err):
 		code = CodeNetworkBlocked
-	case errors.As(err, &verify), errors.As(err, &record), errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"):
+	case isUnpinned(err), errors.As(err, &verify), errors.As(err, &record), errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"):
 		code = CodeUpstreamTLS
 	case errors.As(err, &netErr) && netErr.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
 		code = CodeUpstreamTimeout
@@ -192,8 +189,11 @@ func upstreamFault(code string, err error) *Fault {
 	f := NewFault(code)
 	f.Err = upstreamCause(err)
 	var blocked *BlockedError
-	if errors.As(err, &blocked) && blocked.Always {
+	switch {
+	case errors.As(err, &blocked) && blocked.Always:
 		f.Message = "the host's address is one that the vault never connects to"
+	case isUnpinned(err):
+		f.Message = "no certificate of the upstream matches a pin of the service, so nothing was sent; a person can change its pins"
 	}
 	return f
 }

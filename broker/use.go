@@ -76,11 +76,17 @@ func (u *use) refusedBy(v *View) *Fault {
 		return NewFault(CodeForbidden)
 	}
 	s, f := vv.decide(u.query)
-	if f == nil && (s.name != u.service.name || s.auth != u.service.auth) {
+	if f == nil && (!s.same(u.service)) {
 		f = NewFault(CodeUnavailable)
 		f.Message = "the service was changed while the request was under way; send it again"
 	}
 	return f
+}
+
+// same reports whether a request that was decided for one service would go out
+// and come back under the other in the same way.
+func (s *service) same(as *service) bool {
+	return s.name == as.name && s.auth == as.auth && s.pins == as.pins && s.scrubOff == as.scrubOff && s.passUndecodable == as.passUndecodable
 }
 
 // hold makes a use one that the session's end cuts. The fault says that the

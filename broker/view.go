@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"agentvault/broker/scrub"
@@ -90,8 +91,9 @@ type service struct {
 	slots    inject.Slots
 	keys     []string
 
-	scrubOff        bool // a person has turned masking off
-	passUndecodable bool // answers that cannot be decoded pass as they are
+	scrubOff        bool   // answers are not searched (R10)
+	passUndecodable bool   // answers that cannot be searched pass
+	pins            string // in their one order, a space between; "" for none
 }
 
 type box struct {
@@ -152,6 +154,7 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 		}
 		vv.earlier = s.Earlier[nv.ID]
 		vv.knowValues(before[nv.ID])
+		vv.warnShort(prev, log)
 		v.vaults[nv.Name], byID[nv.ID] = vv, vv
 	}
 	for _, ns := range s.Sessions {
@@ -211,7 +214,8 @@ func buildVault(nv vault.Vault, key seal.Key) (*vaultView, error) {
 		if err != nil {
 			return v, fmt.Errorf("service %q: %w", s.Name, err)
 		}
-		v.services[i] = service{name: s.Name, auth: string(auth), injector: in, slots: in.Slots(), keys: in.Keys()}
+		v.services[i] = service{name: s.Name, auth: string(auth), injector: in, slots: in.Slots(), keys: in.Keys(),
+			scrubOff: s.Scrub == vault.ScrubOff, passUndecodable: s.Undecodable == vault.UndecodablePass, pins: strings.Join(s.Pins, " ")}
 		rules[i] = s.Policy()
 	}
 	set, err := policy.Compile(rules)
@@ -220,6 +224,20 @@ func buildVault(nv vault.Vault, key seal.Key) (*vaultView, error) {
 	}
 	v.set = set
 	return v, nil
+}
+
+// warnShort tells the operator of values that answers cannot be searched for,
+// when the View before did not have them.
+func (v *vaultView) warnShort(prev *View, log *slog.Logger) {
+	var before map[string]box
+	if prev != nil && prev.vaults[v.name] != nil && prev.vaults[v.name].id == v.id {
+		before = prev.vaults[v.name].boxes
+	}
+	for key, b := range v.boxes {
+		if seal.Len(b.sealed) < scrub.MinLength && before[key].version != b.version {
+			log.Warn("the value of a credential is too short to be found in answers: an agent may read it", "vault", v.name, "credential", key)
+		}
+	}
 }
 
 // enforce brings what the sessions of the View before have open under this one
