@@ -137,6 +137,17 @@ func TestShortValues(t *testing.T) {
 	f.send("POST", "/v1/vaults/default/catalog", f.owner, entry+`,"allow_short":true}`).want(t, 201)
 }
 
+func TestShortValuesAtApproval(t *testing.T) {
+	f, session, _ := filled(t)
+	f.propose(session, "new", "NEW_KEY", "")
+	r := api.ApproveRequest{Digest: f.review(1).Digest, Credentials: map[string]string{"NEW_KEY": "1234567"}}
+	if m := f.approve(1, r).refused(t, 400, "bad_request"); !strings.Contains(m, "NEW_KEY") || !strings.Contains(m, "allow_short") || strings.Contains(m, "1234567") {
+		t.Errorf("%q", m)
+	}
+	r.AllowShort = true
+	f.approve(1, r).want(t, 200)
+}
+
 func TestVersions(t *testing.T) {
 	f := newFixture(t)
 	set := func(value string) {

@@ -12,29 +12,29 @@ import (
 // Codes of the faults that the data plane answers with. They are a closed
 // list: docs/faults.md is written from the table below.
 const (
-	CodeBadRequest          = "bad_request"
-	CodeVaultRequired       = "vault_required"
-	CodeUnauthorized        = "unauthorized"
-	CodeForbidden           = "forbidden"
-	CodeServiceDisabled     = "service_disabled"
-	CodeMethodNotAllowed    = "method_not_allowed"
-	CodePathNotAllowed      = "path_not_allowed"
-	CodeVaultForbidden      = "vault_forbidden"
-	CodeNetworkBlocked      = "network_blocked"
-	CodeVaultNotFound       = "vault_not_found"
-	CodeRequestTooLarge     = "request_too_large"
-	CodeMisdirected         = "misdirected_request"
-	CodeRateLimited         = "rate_limited"
-	CodeCredentialMissing   = "credential_not_found"
-	CodeCredentialInvalid   = "credential_invalid"
-	CodeUpstreamError       = "upstream_error"
-	CodeUpstreamTimeout     = "upstream_timeout"
-	CodeUpstreamTLS         = "upstream_tls"
-	CodeUpstreamUndecodable = "upstream_undecodable"
-	CodeUnavailable         = "unavailable"
-	CodeNotInitialized      = "not_initialized"
-	CodeAgentGone           = "agent_gone"
-	CodeInternal            = "internal_error"
+	CodeBadRequest        = "bad_request"
+	CodeVaultRequired     = "vault_required"
+	CodeUnauthorized      = "unauthorized"
+	CodeForbidden         = "forbidden"
+	CodeServiceDisabled   = "service_disabled"
+	CodeMethodNotAllowed  = "method_not_allowed"
+	CodePathNotAllowed    = "path_not_allowed"
+	CodeVaultForbidden    = "vault_forbidden"
+	CodeNetworkBlocked    = "network_blocked"
+	CodeVaultNotFound     = "vault_not_found"
+	CodeRequestTooLarge   = "request_too_large"
+	CodeMisdirected       = "misdirected_request"
+	CodeRateLimited       = "rate_limited"
+	CodeCredentialMissing = "credential_not_found"
+	CodeCredentialInvalid = "credential_invalid"
+	CodeUpstreamError     = "upstream_error"
+	CodeUpstreamTimeout   = "upstream_timeout"
+	CodeUpstreamTLS       = "upstream_tls"
+	CodeUndecodable       = "upstream_undecodable"
+	CodeUnavailable       = "unavailable"
+	CodeNotInitialized    = "not_initialized"
+	CodeAgentGone         = "agent_gone"
+	CodeInternal          = "internal_error"
 )
 
 // A FaultKind is a row of the table of faults.
@@ -46,29 +46,29 @@ type FaultKind struct {
 }
 
 var faultKinds = map[string]FaultKind{
-	CodeBadRequest:          {Status: 400, When: "no or bad target host, bad request target, method or header", Next: "the request cannot be understood"},
-	CodeVaultRequired:       {Status: 400, When: "an agent token without `X-Vault`", Next: "an agent token must name its vault in the X-Vault header"},
-	CodeUnauthorized:        {Status: 401, When: "token missing, unknown, expired or revoked", Next: "the session token is missing, unknown, expired or revoked; ask for a new session"},
-	CodeForbidden:           {Status: 403, When: "host not allowed; carries `proposal_hint`", Next: "this host is not configured in the vault; propose it with POST /v1/proposals"},
-	CodeServiceDisabled:     {Status: 403, When: "the service is disabled", Next: "the service for this host is disabled; a person can enable it"},
-	CodeMethodNotAllowed:    {Status: 403, When: "the service's rules do not allow the method; carries `allowed_methods`", Next: "the service's rules do not allow this method here"},
-	CodePathNotAllowed:      {Status: 403, When: "the service's rules do not allow the path, or two readers could read it differently", Next: "the service's rules do not allow this path"},
-	CodeVaultForbidden:      {Status: 403, When: "the agent has no access to this vault", Next: "this agent has no access to that vault; a person can grant it"},
-	CodeNetworkBlocked:      {Status: 403, When: "the host's address is private, local or otherwise not to be reached", Next: "the host's address is not on the public internet; a person can allow its network with network.allow"},
-	CodeVaultNotFound:       {Status: 404, When: "unknown vault", Next: "there is no vault of that name"},
-	CodeRequestTooLarge:     {Status: 413, When: "a body that must be rewritten is too long", Next: "the request is too long to be rewritten"},
-	CodeMisdirected:         {Status: 421, When: "a request inside a tunnel names another host than the tunnel's", Next: "this tunnel was opened for another host; open one for the host that the request names"},
-	CodeRateLimited:         {Status: 429, When: "a rate or concurrency limit; carries `Retry-After`", Next: "too many requests from this session; wait and try again"},
-	CodeAgentGone:           {Status: 499, When: "in the record only: the agent went away before the answer had ended", Next: "the agent has gone"},
-	CodeInternal:            {Status: 500, When: "a defect in the vault itself", Next: "the vault failed on this request; its log has the request id"},
-	CodeCredentialMissing:   {Status: 502, When: "a credential that the service needs has no value; names the key", Next: "the credential that this service needs has no value yet; ask a person to set it"},
-	CodeCredentialInvalid:   {Status: 502, When: "a credential's value cannot be sent where the service puts it; names the key", Next: "the credential's value cannot be sent in this place; ask a person to set it again"},
-	CodeUpstreamError:       {Status: 502, When: "the upstream cannot be reached or broke the connection", Next: "the upstream could not be reached"},
-	CodeUpstreamTimeout:     {Status: 502, When: "the upstream did not answer in time", Next: "the upstream did not answer in time"},
-	CodeUpstreamTLS:         {Status: 502, When: "the upstream's certificate or TLS handshake is bad", Next: "the upstream's TLS certificate could not be verified"},
-	CodeUpstreamUndecodable: {Status: 502, When: "the upstream's answer is coded in a way that the vault cannot look into", Next: "the upstream's answer cannot be decoded, so it could hide a credential; ask without Accept-Encoding, or a person can set undecodable: pass on the service"},
-	CodeUnavailable:         {Status: 503, When: "the vault cannot decide safely right now; carries `Retry-After`", Next: "the vault cannot decide safely right now; try again shortly"},
-	CodeNotInitialized:      {Status: 503, When: "the instance has no owner yet; carries `Retry-After`", Next: "this instance has no owner yet: agent-vault auth register makes one"},
+	CodeBadRequest:        {Status: 400, When: "no or bad target host, bad request target, method or header", Next: "the request cannot be understood"},
+	CodeVaultRequired:     {Status: 400, When: "an agent token without `X-Vault`", Next: "an agent token must name its vault in the X-Vault header"},
+	CodeUnauthorized:      {Status: 401, When: "token missing, unknown, expired or revoked", Next: "the session token is missing, unknown, expired or revoked; ask for a new session"},
+	CodeForbidden:         {Status: 403, When: "host not allowed; carries `proposal_hint`", Next: "this host is not configured in the vault; propose it with POST /v1/proposals"},
+	CodeServiceDisabled:   {Status: 403, When: "the service is disabled", Next: "the service for this host is disabled; a person can enable it"},
+	CodeMethodNotAllowed:  {Status: 403, When: "the service's rules do not allow the method; carries `allowed_methods`", Next: "the service's rules do not allow this method here"},
+	CodePathNotAllowed:    {Status: 403, When: "the service's rules do not allow the path, or two readers could read it differently", Next: "the service's rules do not allow this path"},
+	CodeVaultForbidden:    {Status: 403, When: "the agent has no access to this vault", Next: "this agent has no access to that vault; a person can grant it"},
+	CodeNetworkBlocked:    {Status: 403, When: "the host's address is private, local or otherwise not to be reached", Next: "the host's address is not on the public internet; a person can allow its network with network.allow"},
+	CodeVaultNotFound:     {Status: 404, When: "unknown vault", Next: "there is no vault of that name"},
+	CodeRequestTooLarge:   {Status: 413, When: "a body that must be rewritten is too long", Next: "the request is too long to be rewritten"},
+	CodeMisdirected:       {Status: 421, When: "a request inside a tunnel names another host than the tunnel's", Next: "this tunnel was opened for another host; open one for the host that the request names"},
+	CodeRateLimited:       {Status: 429, When: "a rate or concurrency limit; carries `Retry-After`", Next: "too many requests from this session; wait and try again"},
+	CodeAgentGone:         {Status: 499, When: "in the record only: the agent went away before the answer had ended", Next: "the agent has gone"},
+	CodeInternal:          {Status: 500, When: "a defect in the vault itself", Next: "the vault failed on this request; its log has the request id"},
+	CodeCredentialMissing: {Status: 502, When: "a credential that the service needs has no value; names the key", Next: "the credential that this service needs has no value yet; ask a person to set it"},
+	CodeCredentialInvalid: {Status: 502, When: "a credential's value cannot be sent where the service puts it; names the key", Next: "the credential's value cannot be sent in this place; ask a person to set it again"},
+	CodeUpstreamError:     {Status: 502, When: "the upstream cannot be reached or broke the connection", Next: "the upstream could not be reached"},
+	CodeUpstreamTimeout:   {Status: 502, When: "the upstream did not answer in time", Next: "the upstream did not answer in time"},
+	CodeUpstreamTLS:       {Status: 502, When: "the upstream's certificate or TLS handshake is bad, or its chain holds none of the service's pins", Next: "the upstream's TLS certificate could not be verified"},
+	CodeUndecodable:       {Status: 502, When: "the upstream's answer is coded in a way that the vault cannot look into", Next: "the upstream's answer cannot be decoded, so it could hide a credential; ask without Accept-Encoding, or a person can set undecodable: pass on the service"},
+	CodeUnavailable:       {Status: 503, When: "the vault cannot decide safely right now; carries `Retry-After`", Next: "the vault cannot decide safely right now; try again shortly"},
+	CodeNotInitialized:    {Status: 503, When: "the instance has no owner yet; carries `Retry-After`", Next: "this instance has no owner yet: agent-vault auth register makes one"},
 }
 
 // FaultKinds returns the table of faults, by status and then code.

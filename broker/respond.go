@@ -135,7 +135,7 @@ func (e *exchange) bodyFault(err error) *Fault {
 	case err == nil:
 		return nil
 	case errors.Is(err, scrub.ErrUndecodable):
-		code = CodeUpstreamUndecodable
+		code = CodeUndecodable
 	}
 	return upstreamFault(code, err)
 }

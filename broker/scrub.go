@@ -57,7 +57,7 @@ func (s *service) scrubs(v *vaultView) *scrub.Set {
 
 // undecodable is the fault of an answer that cannot be looked into.
 func undecodable(err error) *Fault {
-	f := NewFault(CodeUpstreamUndecodable)
+	f := NewFault(CodeUndecodable)
 	f.Err = err
 	return f
 }

@@ -160,7 +160,7 @@ func TestUndecodable(t *testing.T) {
 		if strings.Contains(w.Body.String(), credential) {
 			t.Errorf("%s: %s", path, w.Body)
 		}
-		if refused && (w.Code != 502 || code(t, w) != broker.CodeUpstreamUndecodable) || !refused && !broken {
+		if refused && (w.Code != 502 || code(t, w) != broker.CodeUndecodable) || !refused && !broken {
 			t.Errorf("%s: %d %s, broken %t", path, w.Code, w.Body, broken)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 
 func applyCommand() *cobra.Command {
 	var file fileFlag
-	var dryRun bool
+	var dryRun, short bool
 	var sure confirmation
 	var o output
 	c := &cobra.Command{
@@ -50,6 +50,7 @@ On a terminal it asks before services are deleted, unless --yes is given. With
 			if err != nil {
 				return err
 			}
+			request.AllowShort = short
 			if !dryRun && !sure.yes && onTerminal(std) {
 				if err := confirmDeletions(c, request, &sure); err != nil {
 					return err
@@ -57,17 +58,43 @@ On a terminal it asks before services are deleted, unless --yes is given. With
 			}
 			request.DryRun = dryRun
 			return printAnswer(c, &o, func(client *api.Client) (api.ApplyResponse, error) {
-				return client.Apply(c.Context(), request)
+				answer, err := client.Apply(c.Context(), request)
+				if err == nil {
+					warnApplied(std.err, request, answer.Changes)
+				}
+				return answer, err
 			}, func(w io.Writer, answer api.ApplyResponse) {
 				printChanges(w, styleOf(c.OutOrStdout()), answer.Changes, dryRun)
 			})
 		},
 	}
 	file.add(c, "declaration (YAML or JSON)")
+	allowShort(c, &short)
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "say what would change, and change nothing")
 	sure.add(c)
 	o.add(c)
 	return c
+}
+
+// warnApplied warns of protections that what was created or updated turns off,
+// and of short values.
+func warnApplied(w io.Writer, request api.ApplyRequest, changes []vault.Change) {
+	changed := make(map[vault.Change]bool) // without what was done
+	for _, ch := range changes {
+		changed[vault.Change{Vault: ch.Vault, Kind: ch.Kind, Name: ch.Name}] = ch.Action != vault.Unchanged
+	}
+	for _, v := range request.Vaults {
+		for _, s := range v.Services {
+			if changed[vault.Change{Vault: v.Name, Kind: "service", Name: s.Name}] {
+				sayWarnings(w, vault.SwitchWarnings(nil, s))
+			}
+		}
+		set := maps.Clone(v.Credentials)
+		maps.DeleteFunc(set, func(key, _ string) bool {
+			return !changed[vault.Change{Vault: v.Name, Kind: "credential", Name: key}]
+		})
+		warnShort(w, set)
+	}
 }
 
 // confirmDeletions shows what would change and asks, if services would be

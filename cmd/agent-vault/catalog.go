@@ -108,6 +108,7 @@ func printCatalogCredential(w io.Writer, cr catalog.Credential) {
 func catalogAddCommand() *cobra.Command {
 	var vaultName, tenant string
 	var from valueFlags
+	var short bool
 	var o output
 	c := &cobra.Command{
 		Use:   "add NAME",
@@ -135,17 +136,19 @@ are asked for; a value that is left empty can be set later.`,
 				return err
 			}
 			added, err := byPerson(c, func(client *api.Client) (api.ServiceList, error) {
-				return client.AddFromCatalog(c.Context(), name, api.CatalogRequest{Entry: e.Name, Tenant: tenant, Credentials: values})
+				return client.AddFromCatalog(c.Context(), name, api.CatalogRequest{Entry: e.Name, Tenant: tenant, Credentials: values, AllowShort: short})
 			})
 			if err != nil {
 				return err
 			}
+			warnShort(std.err, values)
 			return sayAdded(c, &o, name, added)
 		},
 	}
 	addVault(c, &vaultName)
 	c.Flags().StringVar(&tenant, "tenant", "", "the part of the host that is yours alone, where the API asks for it")
 	from.add(c)
+	allowShort(c, &short)
 	o.add(c)
 	return c
 }

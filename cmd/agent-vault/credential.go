@@ -40,6 +40,7 @@ func oneKey(c *cobra.Command, args []string) error {
 
 func credentialSetCommand() *cobra.Command {
 	var vaultName, from string
+	var short bool
 	var o output
 	c := &cobra.Command{
 		Use:   "set KEY",
@@ -47,6 +48,10 @@ func credentialSetCommand() *cobra.Command {
 		Long: `Give a credential a value. The value is asked for without echo, or read from the
 environment (--from env:NAME), a file (--from file:PATH) or standard input
 (--from -); one line break at the end of a file or of standard input is left out.
+
+Answers are searched for values before an agent gets them. One of less than 8
+bytes would be found by chance in whatever comes back, so it is refused unless
+--allow-short is given: an agent may get to read it then.
 
 A value that there was is kept as an earlier version: agent-vault credential
 rollback makes it the newest again.`,
@@ -62,15 +67,21 @@ rollback makes it the newest again.`,
 			if err != nil {
 				return err
 			}
-			return printAnswer(c, &o, func(client *api.Client) (api.SetCredentialsResponse, error) {
-				return client.SetCredentials(c.Context(), api.SetCredentialsRequest{Vault: name, Credentials: map[string]string{key: value}})
+			values := map[string]string{key: value}
+			err = printAnswer(c, &o, func(client *api.Client) (api.SetCredentialsResponse, error) {
+				return client.SetCredentials(c.Context(), api.SetCredentialsRequest{Vault: name, Credentials: values, AllowShort: short})
 			}, func(w io.Writer, answer api.SetCredentialsResponse) {
 				fmt.Fprintf(w, "set %s in the vault %s\n", key, plain(name))
 			})
+			if err == nil {
+				warnShort(std.err, values)
+			}
+			return err
 		},
 	}
 	addVault(c, &vaultName)
 	c.Flags().StringVar(&from, "from", "", "where the value is: env:NAME, file:PATH, or - for standard input")
+	allowShort(c, &short)
 	o.add(c)
 	return c
 }
@@ -88,12 +99,12 @@ func credentialListCommand() *cobra.Command {
 				return client.Credentials(c.Context(), vaultOrDefault(vaultName))
 			}, func(w io.Writer, l api.CredentialList) {
 				now := time.Now()
-				list(w, []string{"KEY", "VERSION", "SET", "LAST USED"}, l.Credentials, func(cr api.CredentialInfo) []string {
+				list(w, []string{"KEY", "VERSION", "SHORT", "SET", "LAST USED"}, l.Credentials, func(cr api.CredentialInfo) []string {
 					used := "never"
 					if cr.LastUsedAt != nil {
 						used = shownAge(*cr.LastUsedAt, now)
 					}
-					return []string{cr.Key, strconv.FormatInt(cr.Version, 10), shownAge(cr.UpdatedAt, now), used}
+					return []string{cr.Key, strconv.FormatInt(cr.Version, 10), shownYes(cr.Short), shownAge(cr.UpdatedAt, now), used}
 				})
 			})
 		},

@@ -326,7 +326,7 @@ func TestGoldenControlPlane(t *testing.T) {
 		}
 	})
 	t.Run("credentials", func(t *testing.T) {
-		a := w.post("/v1/credentials", w.login(), `{"vault":"default","credentials":{"EXTRA_KEY":"some value","ANOTHER":"v"}}`)
+		a := w.post("/v1/credentials", w.login(), `{"vault":"default","credentials":{"EXTRA_KEY":"some value","ANOTHER":"another value"}}`)
 		var body struct{ Set []string }
 		if err := json.Unmarshal([]byte(a.body), &body); err != nil || a.status != 200 {
 			t.Fatalf("%d %s", a.status, a.body)

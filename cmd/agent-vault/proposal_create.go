@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -155,6 +156,10 @@ func parseProposal(raw []byte) (r api.ProposalRequest, err error) {
 	d := json.NewDecoder(bytes.NewReader(asJSON))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
+		name, unknown := strings.CutPrefix(err.Error(), "json: unknown field ")
+		if name = strings.Trim(name, `"`); unknown && vault.PersonOnly(name) {
+			return r, hint(fmt.Errorf("%s of a service is for a person to set; a proposal does not have it", name), "leave it out")
+		}
 		return r, declarationError(err)
 	}
 	return r, nil

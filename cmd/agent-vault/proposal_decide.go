@@ -19,6 +19,7 @@ type decider struct {
 	std   stdio
 	vault string
 	ofAll bool // it walks through all vaults
+	short bool // values that are too short to be found in answers are taken
 }
 
 func newDecider(c *cobra.Command, vaultName string) decider {
@@ -66,9 +67,14 @@ func (d decider) missing(rv api.ProposalReview, values map[string]string) error 
 
 // approve sends the person's yes to what they were shown.
 func (d decider) approve(id int64, r api.ApproveRequest) (api.ProposalInfo, error) {
-	return byPerson(d.c, func(client *api.Client) (api.ProposalInfo, error) {
+	r.AllowShort = d.short
+	p, err := byPerson(d.c, func(client *api.Client) (api.ProposalInfo, error) {
 		return client.ApproveProposal(d.c.Context(), d.vault, id, r)
 	})
+	if err == nil {
+		warnShort(d.std.err, r.Credentials)
+	}
+	return p, err
 }
 
 func (d decider) reject(id int64, note string) (api.ProposalInfo, error) {
@@ -101,6 +107,7 @@ type approveFlags struct {
 	confirmation
 	from         valueFlags
 	note, digest string
+	short        bool
 }
 
 func proposalApproveCommand() *cobra.Command {
@@ -127,7 +134,9 @@ that digest can be approved.`,
 			if err != nil {
 				return err
 			}
-			p, err := f.approve(newDecider(c, vaultName), id)
+			d := newDecider(c, vaultName)
+			d.short = f.short
+			p, err := f.approve(d, id)
 			if err != nil {
 				return err
 			}
@@ -137,6 +146,7 @@ that digest can be approved.`,
 	addVault(c, &vaultName)
 	f.from.add(c)
 	f.confirmation.add(c)
+	allowShort(c, &f.short)
 	c.Flags().StringVar(&f.note, "note", "", "what the agent is told about it")
 	c.Flags().StringVar(&f.digest, "digest", "", "of what you have seen; anything else is refused")
 	o.add(c)

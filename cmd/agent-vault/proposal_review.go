@@ -15,6 +15,7 @@ import (
 
 func proposalReviewCommand() *cobra.Command {
 	var vaultName string
+	var short bool
 	c := &cobra.Command{
 		Use:   "review [ID]",
 		Short: "Walk through what agents ask for, and decide",
@@ -29,6 +30,7 @@ needed come from; then it is approved, rejected or skipped.`,
 		ValidArgsFunction: arguments(proposalNumbers(vault.ProposalPending)),
 		RunE: func(c *cobra.Command, args []string) error {
 			d := newDecider(c, vaultName)
+			d.short = short
 			if !onTerminal(d.std) {
 				return hint(errors.New("there is no terminal to ask on"), "decide one by one: agent-vault proposal list --status pending, show, approve, reject")
 			}
@@ -50,6 +52,7 @@ needed come from; then it is approved, rejected or skipped.`,
 		},
 	}
 	addVaultOrAll(c, &vaultName, "proposals of this vault only")
+	allowShort(c, &short)
 	return c
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -39,19 +40,19 @@ func serviceListCommand() *cobra.Command {
 }
 
 func printServices(w io.Writer, services []vault.Service) {
-	list(w, []string{"NAME", "HOST", "AUTH", "RULES", "ENABLED"}, services, func(s vault.Service) []string {
-		return []string{s.Name, shownScheme(s) + s.Host, shownAuth(s.Auth), strconv.Itoa(len(s.Rules)), shownYes(s.Enabled)}
+	list(w, []string{"NAME", "HOST", "AUTH", "RULES", "SWITCHES", "ENABLED"}, services, func(s vault.Service) []string {
+		return []string{s.Name, shownScheme(s) + s.Host, shownAuth(s.Auth), strconv.Itoa(len(s.Rules)), cmp.Or(shownSwitches(s.Switches), "-"), shownYes(s.Enabled)}
 	})
 }
 
 // shownService is what a service is about, in a line.
 func shownService(s vault.Service) string {
-	return shownScheme(s) + shownHost(s.Host) + ", " + plain(shownAuth(s.Auth))
+	return withSwitches(shownScheme(s)+shownHost(s.Host)+", "+plain(shownAuth(s.Auth)), s)
 }
 
 // plainService is shownService with its host as it is written.
 func plainService(s vault.Service) string {
-	return plain(shownScheme(s) + s.Host + ", " + shownAuth(s.Auth))
+	return withSwitches(plain(shownScheme(s)+s.Host+", "+shownAuth(s.Auth)), s)
 }
 
 // shownScheme is the scheme where it is not the usual one.

@@ -19,6 +19,7 @@ func serviceAddCommand() *cobra.Command {
 	var vaultName string
 	var file fileFlag
 	var f serviceFlags
+	var switches switchFlags
 	var sure confirmation
 	var o output
 	c := &cobra.Command{
@@ -33,8 +34,14 @@ they stand: the first that matches decides, and when none does the request is
 refused. Each is a list of methods, a list of paths, or both, as in
 'GET,HEAD /v1/*'; '*' is everything. Without any, everything is allowed.
 
+Answers are searched for the vault's credentials before an agent gets them.
+--scrub off turns that off for this host, and --undecodable pass lets through
+what cannot be searched. With --pin, the certificates of the host must hold one of
+these public keys, besides leading to a root.
+
 A credential that has a value already, and that no service of the vault sends to
-this host yet, is asked about unless --yes is given.
+this host yet, is asked about unless --yes is given; so is a protection that is
+turned off.
 
 With -f, services are read from a file (YAML or JSON) instead.`,
 		Example: `  agent-vault service add --host api.github.com --auth bearer --key GITHUB_TOKEN
@@ -43,6 +50,7 @@ With -f, services are read from a file (YAML or JSON) instead.`,
   agent-vault service add --host api.example.com --auth query --key API_KEY --parameter api_key
   agent-vault service add --host api.example.com --auth custom --header 'X-Api-Key: {{ API_KEY }}'
   agent-vault service add --host docs.example.com --auth passthrough --allow 'GET,HEAD /v1/*'
+  agent-vault service add --host files.example.com --auth bearer --key FILES_KEY --undecodable pass
   agent-vault service add --vault team-a -f service.yaml`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -51,7 +59,16 @@ With -f, services are read from a file (YAML or JSON) instead.`,
 			if err != nil {
 				return err
 			}
+			if file == "" {
+				services[0].Scrub, services[0].Undecodable, services[0].Pins = switches.scrub, switches.undecodable, switches.pins
+				if services[0].Switches, err = services[0].Canonical(); err != nil {
+					return &usageError{err}
+				}
+			}
 			name := vaultOrDefault(vaultName)
+			if err := confirmSwitches(c, switchWarnings(nil, services), &sure); err != nil {
+				return err
+			}
 			if err := confirmReuse(c, name, services, &sure); err != nil {
 				return err
 			}
@@ -66,6 +83,7 @@ With -f, services are read from a file (YAML or JSON) instead.`,
 	}
 	addVault(c, &vaultName)
 	f.add(c)
+	switches.add(c)
 	file.add(c, "services (YAML or JSON) instead of flags")
 	sure.add(c)
 	o.add(c)

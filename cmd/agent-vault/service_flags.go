@@ -52,7 +52,7 @@ var neededFlags = map[string][]string{
 }
 
 // otherFlags of a service are not about its auth.
-var otherFlags = []string{"name", "host", "scheme", "description", "auth", "allow", "deny"}
+var otherFlags = slices.Concat([]string{"name", "host", "scheme", "description", "auth", "allow", "deny"}, switchNames)
 
 // authFlags are all that kindFlags has.
 var authFlags = []string{"key", "username", "password", "header", "prefix", "parameter"}

@@ -16,21 +16,45 @@ import (
 func serviceSetCommand() *cobra.Command {
 	var vaultName string
 	var file fileFlag
+	var switches switchFlags
 	var sure confirmation
 	var o output
 	c := &cobra.Command{
-		Use:   "set -f FILE",
-		Short: "Replace all services of a vault",
-		Long: `Replace all services of a vault by those of a file, which is YAML or JSON: a list
-of services, a map with the list under "services:", or a declaration, of which
-the vault's services are taken. A name that is left out is made from the host.
-What would change is shown first, and asked about unless --yes is given.`,
-		Example: `  agent-vault service set -f services.yaml
+		Use:   "set {NAME | -f FILE}",
+		Short: "Set switches of a service, or replace all services of a vault",
+		Long: `Set switches of a service that is there, or replace all services of a vault.
+
+With NAME, --scrub says whether the service's answers are searched for the vault's
+credentials, --undecodable what becomes of answers that cannot be searched, and
+--pin which public keys the upstream's certificates must hold, one of them; they
+replace those that there are, and --pin none removes them. What turns a protection
+off is asked about unless --yes is given.
+
+With -f FILE, all services of the vault are replaced by those of the file, which is
+YAML or JSON: a list of services, a map with the list under "services:", or a
+declaration, of which the vault's services are taken. A name that is left out is
+made from the host. What would change is shown first, and asked about unless --yes
+is given.`,
+		Example: `  agent-vault service set github --undecodable pass
+  agent-vault service set github --scrub on --pin sha256/d6qzRu9zOECb90Uez27xWltNsj0e1Md7GkYYkVoZWmM=
+  agent-vault service set -f services.yaml
   agent-vault service list -o yaml > services.yaml
   agent-vault service set -f - --vault team-a --yes < services.yaml`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
+		Args:              atMostOne,
+		ValidArgsFunction: arguments(serviceNames),
+		RunE: func(c *cobra.Command, args []string) error {
 			std := stdioOf(c)
+			if len(args) == 1 {
+				if file != "" {
+					return misused(c, "NAME and -f exclude each other")
+				}
+				return setSwitches(c, vaultOrDefault(vaultName), args[0], &switches, &sure, &o)
+			}
+			for _, flag := range switchNames {
+				if c.Flags().Changed(flag) {
+					return misused(c, "--%s is for one service: name it", flag)
+				}
+			}
 			if err := file.check(c); err != nil {
 				return err
 			}
@@ -46,6 +70,7 @@ What would change is shown first, and asked about unless --yes is given.`,
 		},
 	}
 	addVault(c, &vaultName)
+	switches.add(c)
 	file.add(c, "services (YAML or JSON)")
 	sure.add(c)
 	o.add(c)
@@ -72,6 +97,7 @@ func setServices(c *cobra.Command, vaultName string, services []vault.Service, s
 		if err := screenOf(std.err).diffServices(std.err, serviceDiffs(before.Services, services)); err != nil {
 			return err
 		}
+		sayWarnings(std.err, switchWarnings(before.Services, services))
 		if err := sure.ask(std, "Replace the services of the vault %s?", plain(vaultName)); err != nil {
 			return err
 		}
@@ -169,6 +195,9 @@ func parseServices(raw []byte) ([]vault.Service, error) {
 		}
 		if services[i].Name == "" {
 			services[i].Name = vault.NameFor(services[i].Host)
+		}
+		if switches, err := services[i].Canonical(); err == nil {
+			services[i].Switches = switches
 		}
 	}
 	return services, nil

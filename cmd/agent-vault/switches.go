@@ -1,0 +1,159 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"agentvault/api"
+	"agentvault/vault"
+)
+
+// noPins is what --pin takes to mean none.
+const noPins = "none"
+
+// switchFlags are what only a person sets of a service.
+type switchFlags struct {
+	scrub, undecodable string
+	pins               []string
+}
+
+var switchNames = []string{"scrub", "undecodable", "pin"}
+
+func (f *switchFlags) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&f.scrub, "scrub", "", "off: do not search its answers for credentials (default on)")
+	flags.StringVar(&f.undecodable, "undecodable", "", "pass: let answers through that cannot be searched (default refuse)")
+	flags.StringArrayVar(&f.pins, "pin", nil, "public key that the upstream's chain must hold, as sha256/BASE64, repeatable")
+	completeFlag(c, "scrub", fixed("on", "off"))
+	completeFlag(c, "undecodable", fixed("refuse", "pass"))
+}
+
+// patch is the change that the flags ask for.
+func (f *switchFlags) patch(c *cobra.Command) (p api.ServicePatch, err error) {
+	given := false
+	for flag, into := range map[string]func(){
+		"scrub":       func() { p.Scrub = &f.scrub },
+		"undecodable": func() { p.Undecodable = &f.undecodable },
+		"pin":         func() { p.Pins = f.pins },
+	} {
+		if c.Flags().Changed(flag) {
+			given = true
+			into()
+		}
+	}
+	switch {
+	case !given:
+		return p, misused(c, "nothing is given to set: --scrub, --undecodable or --pin")
+	case slices.Equal(p.Pins, []string{noPins}):
+		p.Pins = []string{}
+	}
+	return p, nil
+}
+
+// setSwitches changes switches of one service.
+func setSwitches(c *cobra.Command, vaultName, name string, f *switchFlags, sure *confirmation, o *output) error {
+	p, err := f.patch(c)
+	if err != nil {
+		return err
+	}
+	before, err := serviceOf(c, vaultName, name)
+	if err != nil {
+		return err
+	}
+	after, err := applied(p, before)
+	if err != nil {
+		return &usageError{err}
+	}
+	if err := confirmSwitches(c, vault.SwitchWarnings(&before, after), sure); err != nil {
+		return err
+	}
+	return printAnswer(c, o, func(client *api.Client) (vault.Service, error) {
+		return client.ChangeService(c.Context(), vaultName, name, p)
+	}, func(w io.Writer, s vault.Service) {
+		fmt.Fprintf(w, "%s in the vault %s: %s\n", plain(s.Name), plain(vaultName), plainService(s))
+	})
+}
+
+// applied is the service as the change would make it.
+func applied(p api.ServicePatch, s vault.Service) (vault.Service, error) {
+	if p.Scrub != nil {
+		s.Scrub = *p.Scrub
+	}
+	if p.Undecodable != nil {
+		s.Undecodable = *p.Undecodable
+	}
+	if p.Pins != nil {
+		s.Pins = p.Pins
+	}
+	var err error
+	s.Switches, err = s.Switches.Canonical()
+	return s, err
+}
+
+// confirmSwitches warns of protections that would be turned off, and asks.
+func confirmSwitches(c *cobra.Command, warnings []string, sure *confirmation) error {
+	sayWarnings(c.ErrOrStderr(), warnings)
+	if len(warnings) == 0 {
+		return nil
+	}
+	return sure.ask(stdioOf(c), "Is that meant?")
+}
+
+func sayWarnings(w io.Writer, warnings []string) {
+	for _, text := range warnings {
+		fmt.Fprintf(w, "warning: %s\n", plain(text))
+	}
+}
+
+// switchWarnings are those of services that replace others.
+func switchWarnings(before, after []vault.Service) (all []string) {
+	for _, d := range serviceDiffs(before, after) {
+		if d.After != nil {
+			all = append(all, vault.SwitchWarnings(d.Before, *d.After)...)
+		}
+	}
+	return all
+}
+
+// shownSwitches are the switches that are not as usual, "" for none.
+func shownSwitches(s vault.Switches) string {
+	var parts []string
+	if s.Scrub != "" {
+		parts = append(parts, "scrub "+s.Scrub)
+	}
+	if s.Undecodable != "" {
+		parts = append(parts, "undecodable "+s.Undecodable)
+	}
+	if len(s.Pins) > 0 {
+		parts = append(parts, counted(len(s.Pins), "pin"))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// withSwitches adds to what is said of a service its switches.
+func withSwitches(text string, s vault.Service) string {
+	if more := shownSwitches(s.Switches); more != "" {
+		text += ", " + plain(more)
+	}
+	return text
+}
+
+// allowShort is the flag by which a person takes values that are too short to be
+// found in answers.
+func allowShort(c *cobra.Command, into *bool) {
+	c.Flags().BoolVar(into, "allow-short", false, fmt.Sprintf("take values of less than %d bytes too, which an agent may get to read", vault.MinValue))
+}
+
+// warnShort warns of the short ones of values that were stored.
+func warnShort(w io.Writer, values map[string]string) {
+	for _, key := range slices.Sorted(maps.Keys(values)) {
+		if len(values[key]) < vault.MinValue {
+			fmt.Fprintf(w, "warning: the value of %s is shorter than %d bytes: answers cannot be searched for it, and an agent may read it\n", plain(key), vault.MinValue)
+		}
+	}
+}
