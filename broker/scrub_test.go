@@ -196,3 +196,38 @@ func TestAsksForPlainMessages(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// A person may turn the search off for a service, and let pass what cannot be
+// searched.
+func TestSwitches(t *testing.T) {
+	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if coding := strings.TrimPrefix(r.URL.Path, "/"); coding != "" {
+			w.Header().Set("Content-Encoding", coding)
+		}
+		w.Header().Set("X-Echo", credential)
+		_, _ = io.WriteString(w, "key "+credential)
+	}), nil)
+	for _, row := range []struct {
+		scrub, undecodable, path string
+		code                     int
+		header, body             string
+	}{
+		{"", "", "/", 200, stars(), "key " + stars()},
+		{"", "", "/x-none", 502, "", ""},
+		{"", vault.UndecodablePass, "/x-none", 200, stars(), "key " + stars()},
+		{"", vault.UndecodablePass, "/", 200, stars(), "key " + stars()},
+		{vault.ScrubOff, "", "/", 200, credential, "key " + credential},
+		{vault.ScrubOff, "", "/x-none", 200, credential, "key " + credential},
+	} {
+		s := &k.snapshot.Vaults[0].Services[0]
+		s.Scrub, s.Undecodable = row.scrub, row.undecodable
+		k.source.set(k.snapshot, nil)
+		if err := k.Refresh(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w := k.get(t, "example.com", row.path)
+		if w.Code != row.code || row.code == 200 && (w.Header().Get("X-Echo") != row.header || w.Body.String() != row.body) {
+			t.Errorf("%+v: %d %v %s", row, w.Code, w.Header(), w.Body)
+		}
+	}
+}
