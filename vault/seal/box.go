@@ -50,6 +50,15 @@ func NewKey() Key {
 	return newKey(&b)
 }
 
+// Clear overwrites the key with zeros, in every copy of k; then it is no key any
+// more. It is best effort, as [Plaintext.Clear] is: cipher and hash have kept
+// what they made of it.
+func (k Key) Clear() {
+	if k.bytes != nil {
+		clear((*k.bytes)[:])
+	}
+}
+
 // KeyFromBytes copies b, which must be KeySize bytes long.
 func KeyFromBytes(b []byte) (Key, error) {
 	if len(b) != KeySize {
@@ -113,6 +122,7 @@ func (k Key) ForAudit() []byte {
 // The zero Key has none, and panics.
 func (k Key) MAC(purpose, message string) (sum [sha256.Size]byte) {
 	sub := k.derive("agent-vault mac v1\x00" + purpose)
+	defer sub.Clear()
 	h := hmac.New(sha256.New, (*sub.bytes)[:])
 	h.Write([]byte(message))
 	h.Sum(sum[:0])

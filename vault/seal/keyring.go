@@ -55,6 +55,9 @@ type Master interface {
 	cost(*Keyring)
 	// wrappingKey derives the key that wraps the data key.
 	wrappingKey(Keyring) (Key, error)
+	// Clear overwrites it with zeros, once nothing is to be unlocked any more. It
+	// is best effort, as [Plaintext.Clear] is.
+	Clear()
 }
 
 // Password returns the master of a password. It keeps pw.
@@ -73,8 +76,9 @@ func NewKeyring(m Master) (Keyring, Key, error) {
 	if err != nil {
 		return Keyring{}, Key{}, err
 	}
+	defer wrapping.Clear()
 	key := NewKey()
-	r.WrappedKey, err = wrapping.Seal(r.context(), NewPlaintext(append([]byte(nil), (*key.bytes)[:]...)))
+	r.WrappedKey, err = wrapping.Seal(r.context(), NewPlaintext((*key.bytes)[:]))
 	if err != nil {
 		return Keyring{}, Key{}, fmt.Errorf("data key: %w", err)
 	}
@@ -91,6 +95,7 @@ func (r Keyring) Unlock(m Master) (Key, error) {
 	if err != nil {
 		return Key{}, err
 	}
+	defer wrapping.Clear()
 	p, err := wrapping.Open(r.context(), r.WrappedKey)
 	if err != nil {
 		return Key{}, ErrWrongMaster
@@ -134,8 +139,10 @@ func (m passwordMaster) wrappingKey(r Keyring) (Key, error) {
 		r.MemoryKiB < minArgonMemoryKiB || r.MemoryKiB > maxArgonMemoryKiB {
 		return Key{}, errors.New("keyring: argon2id parameters out of range")
 	}
-	return KeyFromBytes(argon2.IDKey(m.password.Bytes(), r.Salt, r.Time, r.MemoryKiB, r.Threads, KeySize))
+	return newKey((*[KeySize]byte)(argon2.IDKey(m.password.Bytes(), r.Salt, r.Time, r.MemoryKiB, r.Threads, KeySize))), nil
 }
+
+func (m passwordMaster) Clear() { m.password.Clear() }
 
 type keyFileMaster struct{ key Plaintext }
 
@@ -151,5 +158,7 @@ func (m keyFileMaster) wrappingKey(r Keyring) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("key file: %w", err)
 	}
-	return KeyFromBytes(b)
+	return newKey((*[KeySize]byte)(b)), nil
 }
+
+func (m keyFileMaster) Clear() { m.key.Clear() }

@@ -179,6 +179,41 @@ func TestClearReachesEveryCopy(t *testing.T) {
 	seal.Plaintext{}.Clear() // of nothing: no panic
 }
 
+// What unlocked is cleared when it is not needed any more, and the key that it
+// gave goes on.
+func TestClearedMastersUnlockNothing(t *testing.T) {
+	password, file := []byte("a master password"), bytes.Repeat([]byte{7}, seal.KeySize)
+	for _, m := range []seal.Master{seal.Password(password), seal.KeyFile(file)} {
+		ring, key, err := seal.NewKeyring(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		box, err := key.Seal(home, seal.NewPlaintext([]byte(value)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := ring.Unlock(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Clear()
+		if _, err := ring.Unlock(m); !errors.Is(err, seal.ErrWrongMaster) {
+			t.Errorf("%s: a cleared master: %v", ring.KDF, err)
+		}
+		if p, err := again.Open(home, box); err != nil || string(p.Bytes()) != value {
+			t.Errorf("%s: %v", ring.KDF, err)
+		}
+		again.Clear()
+		if _, err := again.Open(home, box); err == nil {
+			t.Errorf("%s: a cleared key opens", ring.KDF)
+		}
+	}
+	if !bytes.Equal(password, make([]byte, len(password))) || !bytes.Equal(file, make([]byte, len(file))) {
+		t.Error("what was given is not overwritten")
+	}
+	seal.Key{}.Clear()
+}
+
 func TestOpenErrorSaysNothingOfTheValue(t *testing.T) {
 	key := seal.NewKey()
 	box, _ := key.Seal(home, seal.NewPlaintext([]byte(value)))
