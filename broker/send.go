@@ -23,7 +23,9 @@ import (
 func (e *exchange) inject() *Fault {
 	req := inject.Request{Header: e.requestHeader(), RawQuery: e.RawQuery}
 	e.service.slots.Strip(&req)
-	if err := e.service.injector.Inject(&req, e.vault.open); err != nil {
+	var opened plaintexts
+	defer opened.clear()
+	if err := e.service.injector.Inject(&req, opened.from(e.vault.open)); err != nil {
 		return injectFault(err)
 	}
 	u, ok := upstreamURL(e.Target, e.Path, req.RawQuery, e.HasQuery || req.RawQuery != "")
