@@ -24,6 +24,7 @@ type config struct {
 	DataDir                string
 	TrustedNetwork         bool
 	Development            bool
+	RootsFile              string         // "" has none
 	Roots                  *x509.CertPool // nil: the system's
 	Hosts                  map[string]broker.HostAddress
 	Allow                  []netip.Prefix
@@ -33,6 +34,7 @@ type config struct {
 	LogLevel               slog.Level
 	LogFormat              string // "text" or "json"
 	Retention              time.Duration
+	PprofSocket            string // "" for none
 }
 
 // A key is one configuration key: its default decides its type.
@@ -62,6 +64,7 @@ var keys = []key{
 	{"log.level", "info", "log-level", "debug, info, warn or error"},
 	{"log.format", "text", "log-format", "text or json"},
 	{"log.retention", "720h", "", "how long the request log keeps a request; 0: for good"},
+	{"debug.pprof_socket", "", "", "unix socket that gives profiles of the running server (default: none)"},
 }
 
 // delimiter parts keys inside viper. The usual "." stands in the names of
@@ -107,6 +110,19 @@ func loadConfig(f *pflag.FlagSet, environ []string) (*config, error) {
 	return checkConfig(reader{v})
 }
 
+// checkConfigFile refuses a file that others could change: it says where hosts
+// are found, and what is reached. It holds nothing that they may not read.
+func checkConfigFile(f *pflag.FlagSet) error {
+	path, err := f.GetString("config")
+	if err != nil || path == "" {
+		return err
+	}
+	if err := checkWay(path); err != nil {
+		return fmt.Errorf("configuration: %w", err)
+	}
+	return nil
+}
+
 func inner(name string) string { return strings.ReplaceAll(name, ".", delimiter) }
 
 // checkConfig turns values into a config.
@@ -121,7 +137,7 @@ func checkConfig(r reader) (*config, error) {
 		{"base_url", func(n string) (err error) { c.BaseURL, err = r.url(n); return err }},
 		{"data_dir", func(n string) (err error) { c.DataDir, err = r.dataDir(n); return err }},
 		{"trusted_network", func(n string) (err error) { c.TrustedNetwork, err = r.bool(n); return err }},
-		{"upstream.ca_file", func(n string) (err error) { c.Roots, err = r.roots(n); return err }},
+		{"upstream.ca_file", func(n string) (err error) { c.RootsFile, c.Roots, err = r.roots(n); return err }},
 		{"upstream.hosts", func(n string) (err error) { c.Hosts, err = r.hosts(n); return err }},
 		{"network.allow", func(n string) (err error) { c.Allow, err = r.prefixes(n); return err }},
 		{"development", func(n string) (err error) { c.Development, err = r.bool(n); return err }},
@@ -134,6 +150,7 @@ func checkConfig(r reader) (*config, error) {
 		{"log.level", func(n string) (err error) { c.LogLevel, err = r.level(n); return err }},
 		{"log.format", func(n string) (err error) { c.LogFormat, err = r.oneOf(n, "text", "json"); return err }},
 		{"log.retention", func(n string) (err error) { c.Retention, err = r.retention(n); return err }},
+		{"debug.pprof_socket", func(n string) (err error) { c.PprofSocket, err = r.socket(n, c.DataDir); return err }},
 	}
 	for _, s := range steps {
 		if err := s.set(s.key); err != nil {

@@ -141,24 +141,41 @@ func (r reader) dataDir(name string) (string, error) {
 	return filepath.Abs(s)
 }
 
-func (r reader) roots(name string) (*x509.CertPool, error) {
-	path, err := r.string(name)
+func (r reader) roots(name string) (path string, pool *x509.CertPool, err error) {
+	path, err = r.string(name)
 	if err != nil || path == "" {
-		return nil, err
+		return "", nil, err
 	}
 	pem, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
+	if pool, err = x509.SystemCertPool(); err != nil {
 		pool = x509.NewCertPool() // a machine without roots of its own
 	}
 	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", path)
+		return "", nil, fmt.Errorf("%s holds no PEM certificate", path)
 	}
-	return pool, nil
+	return path, pool, nil
 }
+
+// socket is a path, below the data folder unless it is absolute.
+func (r reader) socket(name, dataDir string) (string, error) {
+	s, err := r.string(name)
+	if err != nil || s == "" {
+		return "", err
+	}
+	if !filepath.IsAbs(s) {
+		s = filepath.Join(dataDir, s)
+	}
+	if len(s) > maxSocketPath {
+		return "", fmt.Errorf("%s is longer than the %d bytes that a socket's path may have", s, maxSocketPath)
+	}
+	return s, nil
+}
+
+// maxSocketPath is what fits the shortest sockaddr_un, macOS's, with its zero.
+const maxSocketPath = 103
 
 // hosts must read the map as a whole: names hold dots.
 func (r reader) hosts(name string) (map[string]broker.HostAddress, error) {

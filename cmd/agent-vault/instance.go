@@ -44,6 +44,7 @@ type instance struct {
 	api      *http.Server
 	apiAddr  net.Addr
 	mitmAddr net.Addr
+	pprof    *http.Server // nil unless asked for
 
 	stop     context.CancelFunc // of the View's loop
 	stopping chan struct{}      // closed when the API stops: nobody is to wait any more
@@ -62,6 +63,14 @@ func startInstance(ctx context.Context, cfg *config, master masterSource, stderr
 			err = errors.Join(err, i.shutdown())
 		}
 	}()
+	if err = forbidCores(); err != nil {
+		return i, err
+	}
+	if cfg.RootsFile != "" {
+		if err = checkWay(cfg.RootsFile); err != nil { // who changes it speaks for every host
+			return i, fmt.Errorf("configuration: upstream.ca_file: %w", err)
+		}
+	}
 	if i.lock, err = lockFolder(cfg.DataDir); err != nil {
 		return i, err
 	}
@@ -91,6 +100,11 @@ func startInstance(ctx context.Context, cfg *config, master masterSource, stderr
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := i.build(ctx, key, authority, metrics); err != nil {
 		return i, errors.Join(err, apiListener.Close(), proxyListener.Close())
+	}
+	if cfg.PprofSocket != "" {
+		if err := i.startPprof(); err != nil {
+			return i, errors.Join(fmt.Errorf("debug.pprof_socket: %w", err), apiListener.Close(), proxyListener.Close())
+		}
 	}
 	i.serve("API", func() error {
 		return i.api.Serve(broker.PlainErrors(i.api, apiListener, broker.Path))
@@ -214,6 +228,9 @@ func (i *instance) shutdown() error {
 	if i.proxy != nil {
 		drain(i.proxy.Shutdown)
 	}
+	if i.pprof != nil {
+		_ = i.pprof.Close() // nobody waits for a profile
+	}
 	drains.Wait()
 	if i.stop != nil {
 		i.stop()
@@ -249,9 +266,13 @@ func (i *instance) ownListeners() []netip.AddrPort {
 	return own
 }
 
-// lockFolder makes the data folder and keeps other servers out of it.
+// lockFolder makes the data folder, and keeps other users and other servers out
+// of it.
 func lockFolder(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data folder: %w", err)
+	}
+	if err := checkFolder(dir); err != nil {
 		return nil, fmt.Errorf("data folder: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
@@ -278,7 +299,9 @@ func loadAuthority(ctx context.Context, db *store.DB, key seal.Key) (*ca.Authori
 		if err != nil {
 			return nil, err
 		}
-		sealed, err := key.Seal(authorityContext, seal.NewPlaintext(a.KeyPKCS8()))
+		p := seal.NewPlaintext(a.KeyPKCS8())
+		defer p.Clear()
+		sealed, err := key.Seal(authorityContext, p)
 		if err != nil {
 			return nil, err
 		}

@@ -24,6 +24,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -220,6 +221,8 @@ type instance struct {
 	stderr     *syncBuffer
 	done       chan struct{}
 	roots      *x509.CertPool // trusts the instance's CA
+	before     []string       // put before the server's command, such as a shell that sets a limit
+	attr       *syscall.SysProcAttr
 }
 
 type syncBuffer struct {
@@ -271,8 +274,9 @@ func (i *instance) start() {
 
 // launch runs the server and waits for the line that says it is ready.
 func (i *instance) launch(binary string) error {
-	i.cmd = exec.Command(binary, "server", "--config", i.path("config.yaml"))
-	i.cmd.Env = i.env()
+	words := append(slices.Clone(i.before), binary, "server", "--config", i.path("config.yaml"))
+	i.cmd = exec.Command(words[0], words[1:]...)
+	i.cmd.Env, i.cmd.SysProcAttr = i.env(), i.attr
 	i.stderr = new(syncBuffer)
 	i.cmd.Stderr = i.stderr
 	i.cmd.Stdout = i.stderr

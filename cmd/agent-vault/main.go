@@ -17,6 +17,9 @@ func main() {
 	// net/http's Transport writes bytes of upstreams to the standard logger by
 	// itself; none of it may reach a log (R17).
 	log.SetOutput(io.Discard)
+	if err := hideMemory(); err != nil { // every command handles what is secret, but for a few
+		os.Exit(report(os.Stderr, err))
+	}
 	os.Exit(run(context.Background(), os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 

@@ -32,6 +32,7 @@ func unlock(ctx context.Context, db *store.DB, dataDir string, ask masterSource,
 	if err != nil {
 		return seal.Key{}, err
 	}
+	defer master.Clear()
 	if !exists {
 		ring, key, err := seal.NewKeyring(master)
 		if err != nil {
@@ -120,7 +121,8 @@ func (m masterSource) password(ring seal.Keyring, exists bool) ([]byte, error) {
 }
 
 // operatorsMaster is what a person or a unit file gives the server. The
-// variable is removed: children of this process need not have it.
+// variable is removed: children of this process need not have it. (What the
+// kernel put on the stack stays; hideMemory keeps others from it.)
 func operatorsMaster(std stdio, fromStdin bool) (masterSource, error) {
 	given, set := os.LookupEnv(masterPasswordVariable)
 	if set && given == "" {

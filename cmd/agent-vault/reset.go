@@ -61,6 +61,9 @@ what the server needs to start: the master password, or the key file.`,
 
 // withRegistry opens the data of a server that does not run.
 func withRegistry(ctx context.Context, cfg *config, master masterSource, std stdio, f func(*vault.Registry) error) (err error) {
+	if err := forbidCores(); err != nil {
+		return err
+	}
 	path := filepath.Join(cfg.DataDir, "agent-vault.db")
 	if _, err := os.Stat(path); err != nil {
 		return hint(fmt.Errorf("there is no data of a server in %s", cfg.DataDir), "name the folder with --data-dir")

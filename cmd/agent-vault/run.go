@@ -67,9 +67,6 @@ Linux it cannot read them from vault run either, unless it runs as root.`,
 
 // run mints a session, runs the command with it and ends it.
 func (f *sessionFlags) run(c *cobra.Command, path string, args []string, std stdio) error {
-	if err := hideMemory(); err != nil {
-		return fmt.Errorf("closing this process to its child: %w", err)
-	}
 	// From here on no signal ends this process by itself, so that no session is
 	// left behind.
 	signals := make(chan os.Signal, 8)

@@ -45,6 +45,9 @@ AGENT_VAULT_LISTEN_API), then flags.`,
 			if err != nil {
 				return err
 			}
+			if err := checkConfigFile(c.Flags()); err != nil {
+				return err
+			}
 			ctx, stop := signal.NotifyContext(c.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			master, err := operatorsMaster(std, passwordStdin)
