@@ -251,7 +251,12 @@ const (
 // YAML put behind the parts that every test needs.
 func newInstance(t testing.TB, extra string) *instance {
 	t.Helper()
-	i := &instance{t: t, dir: t.TempDir()}
+	return newInstanceIn(t, t.TempDir(), extra)
+}
+
+func newInstanceIn(t testing.TB, dir, extra string) *instance {
+	t.Helper()
+	i := &instance{t: t, dir: dir}
 	config := "listen: {api: '127.0.0.1:0', proxy: '127.0.0.1:0'}\ndata_dir: " + filepath.Join(i.dir, "data") + "\n" + extra
 	if err := os.WriteFile(i.path("config.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
@@ -291,7 +296,7 @@ func (i *instance) launch(binary string) error {
 		select {
 		case <-done:
 			return fmt.Errorf("server ended before it was ready:\n%s", i.stderr)
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
 		for line := range strings.Lines(i.stderr.String()) {
 			urls := addressOf.FindAllString(line, -1)
