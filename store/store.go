@@ -92,7 +92,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		(*pool.db).SetMaxOpenConns(pool.most)
 	}
 	if err := db.migrate(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("store: %w", err), db.closePools())
+		return nil, errors.Join(fmt.Errorf("store: %w", diskFault(err)), db.closePools())
 	}
 	loops, stop := context.WithCancel(context.Background())
 	db.stop = stop
@@ -188,6 +188,9 @@ func (db *DB) migrate(ctx context.Context) error {
 		if _, err = p.Up(ctx); err == nil {
 			return nil
 		}
+		if diskFault(err) != err {
+			break
+		}
 	}
 	return fmt.Errorf("migrations: %w", err)
 }
@@ -218,10 +221,10 @@ func (db *DB) Browse(ctx context.Context, f func(vault.Tx) error) error {
 func read(ctx context.Context, pool *sql.DB, f func(*tx) error) error {
 	sqlTx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
-		return fmt.Errorf("store: %w", err)
+		return diskFault(fmt.Errorf("store: %w", err))
 	}
 	defer sqlTx.Rollback() // nothing was written
-	return f(&tx{ctx: ctx, sql: sqlTx})
+	return diskFault(f(&tx{ctx: ctx, sql: sqlTx}))
 }
 
 // Write runs f in a transaction, and commits unless f returns an error. It
@@ -240,7 +243,8 @@ func (db *DB) Write(ctx context.Context, f func(vault.Tx) error) (revision int64
 	return t.revision, nil
 }
 
-func (db *DB) write(ctx context.Context, f func(*tx) error) (*tx, error) {
+func (db *DB) write(ctx context.Context, f func(*tx) error) (_ *tx, err error) {
+	defer func() { err = diskFault(err) }()
 	sqlTx, err := db.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
