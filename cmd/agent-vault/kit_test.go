@@ -36,7 +36,14 @@ import (
 // do: over its ports and by its commands. Nothing of the server runs in the
 // test's own process.
 
+// builtVariable names a binary that was built already, for a test that runs
+// itself in a process of its own.
+const builtVariable = "AGENT_VAULT_TEST_BINARY"
+
 var binary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(builtVariable); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "agent-vault-test-")
 	if err != nil {
 		return "", err
@@ -51,7 +58,7 @@ var binary = sync.OnceValues(func() (string, error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if path, err := binary(); err == nil {
+	if path, err := binary(); err == nil && os.Getenv(builtVariable) == "" {
 		_ = os.RemoveAll(filepath.Dir(path))
 	}
 	os.Exit(code)
