@@ -19,19 +19,23 @@ func (v *vaultView) knowValues(before *vaultView) {
 		return
 	}
 	var values [][]byte
+	var opened plaintexts
+	defer opened.clear()
+	open := opened.from(v.open)
 	for key := range v.boxes {
-		if p, err := v.open(key); err == nil { // what does not open is never sent either
+		if p, err := open(key); err == nil { // what does not open is never sent either
 			values = append(values, p.Bytes())
 		}
 	}
 	for _, c := range v.earlier {
 		if p, err := v.unseal(c.Key, box{c.Version, c.Box}); err == nil {
+			opened = append(opened, p)
 			values = append(values, p.Bytes())
 		}
 	}
 	for _, s := range v.services {
 		req := inject.Request{Header: make(http.Header)}
-		if s.injector == nil || s.injector.Inject(&req, v.open) != nil {
+		if s.injector == nil || s.injector.Inject(&req, open) != nil {
 			continue // likewise
 		}
 		for _, name := range s.slots.Headers {
@@ -41,9 +45,6 @@ func (v *vaultView) knowValues(before *vaultView) {
 		}
 	}
 	v.values = scrub.Compile(values)
-	for _, value := range values {
-		clear(value) // Compile has copied it
-	}
 }
 
 // scrubs returns what is to be masked in the answer to this exchange, or nil
