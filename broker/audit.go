@@ -42,6 +42,7 @@ type Record struct {
 	BytesOut    int64     `json:"bytes_out"`       // outcome: body to the agent
 	Micros      int64     `json:"duration_micros"` // outcome
 	Scrubbed    int       `json:"scrubbed"`        // outcome: places masked in the response
+	Foreign     int       `json:"foreign"`         // outcome: credentials of the agent's own that were replaced
 }
 
 // Audit is the append-only, HMAC-chained log file of one node (R15). Each line

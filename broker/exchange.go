@@ -42,7 +42,11 @@ type exchange struct {
 	service *service      // decide; nil when none matched
 	out     *http.Request // inject
 	values  *scrub.Set    // decide: what must not come back; nil: nothing is masked
-	use     use           // send: what a later View may cut
+
+	stripped inject.Request // strip: what goes upstream, before injection
+	trailer  http.Header    // strip: likewise, without values
+	foreign  int            // strip: credentials of the agent's own that were replaced
+	use      use            // send: what a later View may cut
 
 	ctx    context.Context    // of the exchange: ends with the agent's request and with the session
 	cancel context.CancelFunc // ends the upstream call
@@ -94,6 +98,9 @@ func (e *exchange) run() *Fault {
 	if f := e.decide(); f != nil {
 		return f
 	}
+	if f := e.strip(); f != nil {
+		return f
+	}
 	if f := e.recordIntent(); f != nil {
 		return f
 	}
@@ -117,32 +124,6 @@ func (e *exchange) admit() *Fault {
 	}
 	e.occupies = true
 	e.ctx, e.cancel = context.WithCancel(e.r.Context())
-	return nil
-}
-
-// wellFormed refuses what could be read in more than one way, or is too long,
-// whatever the service.
-func (e *exchange) wellFormed() *Fault {
-	bad := func(message string) *Fault {
-		f := NewFault(CodeBadRequest)
-		f.Message = message
-		return f
-	}
-	if reason := policy.Malformed(e.r.Method, e.Path, e.RawQuery); reason != "" {
-		return bad(reason)
-	}
-	if holdsToken(e.Path) || holdsToken(e.RawQuery) {
-		return bad("the request's URL holds a token of the vault; send it in its header only")
-	}
-	for name, values := range e.r.Header {
-		n := len(name)
-		for _, v := range values {
-			n += len(v)
-		}
-		if n > maxHeaderField {
-			return bad("a header field is longer than 16 KiB")
-		}
-	}
 	return nil
 }
 
@@ -283,7 +264,7 @@ func (e *exchange) recordOutcome() {
 		return // nobody: counted, not recorded
 	}
 	r := e.record("outcome", now)
-	r.Status, r.BytesOut, r.Scrubbed = e.status, e.bytesOut, e.scrubbed
+	r.Status, r.BytesOut, r.Scrubbed, r.Foreign = e.status, e.bytesOut, e.scrubbed, e.foreign
 	r.Micros = now.Sub(e.start).Microseconds()
 	if e.body != nil {
 		r.BytesIn = e.body.n.Load()

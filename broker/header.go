@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"agentvault/vault"
 )
 
 // Cookies of the control plane. The path entrance shares an origin with it, so
@@ -23,36 +25,40 @@ var hopByHop = map[string]bool{
 var framing = map[string]bool{"Content-Length": true, "Host": true, "Transfer-Encoding": true}
 
 // plainName spells a field name the way that lenient upstreams read it: CGI and
-// WSGI turn "-" into "_", so X_Vault is X-Vault to them.
+// WSGI turn "-" into "_", some whatever is neither letter nor digit, so X_Vault
+// and X.Vault are X-Vault to them.
 func plainName(name string) string {
-	if strings.IndexByte(name, '_') < 0 {
-		return textproto.CanonicalMIMEHeaderKey(name)
+	for i := range len(name) {
+		if !isBase62(name[i]) && name[i] != '-' {
+			return textproto.CanonicalMIMEHeaderKey(strings.Map(plainRune, name))
+		}
 	}
-	return textproto.CanonicalMIMEHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
-// requestHeader returns what of the agent's header goes upstream, before
-// injection: no hop-by-hop fields, nothing that Connection names, nothing that
-// was meant for the vault (R8).
+func plainRune(c rune) rune {
+	if c < 0x80 && isBase62(byte(c)) {
+		return c
+	}
+	return '-'
+}
+
+// requestHeader returns what of the agent's header may go upstream: no
+// hop-by-hop fields, nothing that Connection names, nothing that was meant for
+// the vault (R8), nothing in the service's slots. What stood in the slots and
+// was not the vault's own token is counted as foreign (R18).
 func (e *exchange) requestHeader() http.Header {
 	src := e.r.Header
 	dst := make(http.Header, len(src)+2)
 	named := connectionNames(src)
 	for name, values := range src {
 		plain := plainName(name)
-		if !e.passes(plain, named) || nameHoldsToken(name) ||
-			name != plain && framing[plain] { // a twin that a lenient upstream could frame by
-			continue
-		}
-		kept := values
-		for i, v := range values {
-			if holdsToken(v) {
-				kept = without(values, i)
-				break
-			}
-		}
-		if len(kept) > 0 {
-			dst[name] = kept
+		switch {
+		case plain == "Authorization" && e.Entrance == Path: // the vault's
+		case ownSlot(e.service.slots.Headers, plain):
+			e.foreign += foreign(values)
+		case e.passes(plain, named) && (name == plain || !framing[plain]): // a twin that a lenient upstream could frame by
+			dst[name] = values
 		}
 	}
 	if cookies, ok := dst["Cookie"]; ok {
@@ -66,6 +72,17 @@ func (e *exchange) requestHeader() http.Header {
 		dst["User-Agent"] = nil // or net/http would send its own
 	}
 	return dst
+}
+
+// foreign counts values that are not tokens of the vault, with or without a
+// scheme before them.
+func foreign(values []string) (n int) {
+	for _, v := range values {
+		if _, ours := vault.CheckToken(v[strings.LastIndexByte(v, ' ')+1:]); !ours {
+			n++
+		}
+	}
+	return n
 }
 
 // passes reports whether a field, by its plain name, may go upstream.
@@ -93,17 +110,6 @@ func connectionNames(h http.Header) map[string]bool {
 		}
 	}
 	return named
-}
-
-// without copies values from the i-th on, leaving out those that hold a token.
-func without(values []string, i int) []string {
-	kept := append([]string(nil), values[:i]...)
-	for _, v := range values[i:] {
-		if !holdsToken(v) {
-			kept = append(kept, v)
-		}
-	}
-	return kept
 }
 
 func dropOwnCookies(h http.Header, lines []string) {
@@ -136,19 +142,29 @@ func dropOwnCookies(h http.Header, lines []string) {
 	h["Cookie"] = kept
 }
 
+// noTrailers are fields that frame a message or say for whom it is and who sends
+// it: RFC 9110 §6.5.1 keeps them out of trailers, and upstreams that merge
+// trailers into the header would heed them.
+var noTrailers = map[string]bool{
+	"Authorization": true, "Content-Encoding": true, "Content-Length": true, "Content-Range": true, "Content-Type": true,
+	"Cookie": true, "Expect": true, "Host": true, "Range": true,
+}
+
 // requestTrailer returns the announced trailers that may go upstream, without
 // values: they follow the body.
-func (e *exchange) requestTrailer(slots []string) http.Header {
+func (e *exchange) requestTrailer() http.Header {
 	if len(e.r.Trailer) == 0 {
 		return nil
 	}
 	t := make(http.Header, len(e.r.Trailer))
 	for name := range e.r.Trailer {
 		plain := plainName(name)
-		if !e.passes(plain, nil) || plain == "Authorization" || ownSlot(slots, plain) {
-			continue
+		switch {
+		case ownSlot(e.service.slots.Headers, plain):
+			e.foreign++
+		case e.passes(plain, nil) && !noTrailers[plain] && speaks[plain] == nil:
+			t[name] = nil
 		}
-		t[name] = nil
 	}
 	return t
 }

@@ -22,11 +22,13 @@ type Limits struct {
 
 // Bounds that are not configured (SECURITY.md, defaults).
 const (
-	maxTarget      = policy.MaxRequestTarget // bytes
-	maxMethod      = policy.MaxMethod        // bytes
-	maxHeaderField = 16 << 10                // bytes of one header field
-	streamIdle     = 10 * time.Minute
-	writeStall     = 2 * time.Minute
+	maxTarget       = policy.MaxRequestTarget // bytes
+	maxMethod       = policy.MaxMethod        // bytes
+	maxHeader       = 64 << 10                // bytes of all header fields
+	maxHeaderField  = 16 << 10                // bytes of one header field
+	maxHeaderFields = 256
+	streamIdle      = 10 * time.Minute
+	writeStall      = 2 * time.Minute
 )
 
 // live is what lasts as long as a session does, from View to View: its

@@ -17,12 +17,11 @@ import (
 	"agentvault/policy/inject"
 )
 
-// inject builds the upstream request: the agent's own credentials for the
-// service's slots out, then the vault's in. It comes last before sending, so
-// that nothing of the agent's can remove or double what it sets.
+// inject builds the upstream request: what was stripped of the agent's own
+// credentials gets the vault's. It comes last before sending, so that nothing
+// of the agent's can remove or double what it sets.
 func (e *exchange) inject() *Fault {
-	req := inject.Request{Header: e.requestHeader(), RawQuery: e.RawQuery}
-	e.service.slots.Strip(&req)
+	req := e.stripped
 	var opened plaintexts
 	defer opened.clear()
 	if err := e.service.injector.Inject(&req, opened.from(e.vault.open)); err != nil {
@@ -37,10 +36,10 @@ func (e *exchange) inject() *Fault {
 	out := &http.Request{
 		Method: e.r.Method, URL: u, Host: e.Target.Authority(), Header: req.Header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Trailer: e.requestTrailer(e.service.slots.Headers),
+		Trailer: e.trailer,
 	}
 	if e.r.Body != nil && e.r.Body != http.NoBody && e.r.ContentLength != 0 {
-		e.body = &countingBody{ReadCloser: e.r.Body, in: e.r, out: out}
+		e.body = &countingBody{ReadCloser: e.r.Body, e: e, in: e.r, out: out}
 		out.Body, out.ContentLength = e.body, e.r.ContentLength
 	}
 	e.askPlain(req.Header)

@@ -104,6 +104,9 @@ func TestStagesAllocationBudget(t *testing.T) {
 		if f := e.decide(); f != nil {
 			return f
 		}
+		if f := e.strip(); f != nil {
+			return f
+		}
 		if f := e.recordIntent(); f != nil {
 			return f
 		}
@@ -124,7 +127,7 @@ func BenchmarkStages(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		e := &exchange{Broker: br, Request: x, w: w, r: r, id: "0123456789abcdef", start: time.Now()}
-		for _, stage := range []func() *Fault{e.admit, e.wellFormed, e.decide, e.recordIntent, e.inject} {
+		for _, stage := range []func() *Fault{e.admit, e.wellFormed, e.decide, e.strip, e.recordIntent, e.inject} {
 			if f := stage(); f != nil {
 				b.Fatal(f.Code, f.Err)
 			}

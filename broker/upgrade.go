@@ -80,7 +80,7 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 	var back sync.WaitGroup
 	back.Go(func() {
 		defer end()
-		_, _ = io.Copy(upstream, &touched{Reader: fromAgent, idle: idle})
+		_, _ = io.Copy(upstream, &touched{Reader: e.guardFrames(fromAgent), idle: idle})
 	})
 	src := io.Reader(&touched{Reader: upstream, idle: idle})
 	if e.values != nil {

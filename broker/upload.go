@@ -14,21 +14,36 @@ import (
 )
 
 // countingBody counts what the agent sends, bounds how long it may stand still,
-// and hands its trailers on when the body ends.
+// and hands its trailers on when the body ends. No token of the vault gets
+// through it.
 type countingBody struct {
 	io.ReadCloser
+	e       *exchange
 	in, out *http.Request
 	rc      *http.ResponseController // nil until it is sent
 	n       atomic.Int64
 	until   time.Time   // deadline of the agent's side, zero before the first read
 	ended   atomic.Bool // nothing more will be read
+	guard   tokenGuard
 }
+
+// Read implements io.Reader. It is called by the upstream's transport.
+func (b *countingBody) Read(p []byte) (int, error) {
+	n, err := b.guard.read((*agentsBody)(b), p)
+	if errors.Is(err, errToken) {
+		b.e.use.cut(tokenFault("the body"))
+	}
+	return n, err
+}
+
+// agentsBody is the body as the agent sends it.
+type agentsBody countingBody
 
 // deadlineStep is how far a deadline may lag behind, so that not every read and
 // write moves it.
 const deadlineStep = 5 * time.Second
 
-func (b *countingBody) Read(p []byte) (int, error) {
+func (b *agentsBody) Read(p []byte) (int, error) {
 	if now := time.Now(); b.rc != nil && b.until.Sub(now) < streamIdle-deadlineStep {
 		b.until = now.Add(streamIdle)
 		_ = b.rc.SetReadDeadline(b.until) // not every writer has one
@@ -38,16 +53,18 @@ func (b *countingBody) Read(p []byte) (int, error) {
 	if err != nil {
 		b.ended.Store(true)
 	}
-	if errors.Is(err, io.EOF) {
-		if b.rc != nil {
-			_ = b.rc.SetReadDeadline(time.Time{}) // net/http reads on, to notice an agent that goes
-		}
-		for name := range b.out.Trailer {
-			for _, v := range b.in.Trailer[name] {
-				if !holdsToken(v) {
-					b.out.Trailer[name] = append(b.out.Trailer[name], v)
-				}
+	if !errors.Is(err, io.EOF) {
+		return n, err
+	}
+	if b.rc != nil {
+		_ = b.rc.SetReadDeadline(time.Time{}) // net/http reads on, to notice an agent that goes
+	}
+	for name := range b.out.Trailer {
+		for _, v := range b.in.Trailer[name] {
+			if holdsToken(v) {
+				return 0, errToken
 			}
+			b.out.Trailer[name] = append(b.out.Trailer[name], v)
 		}
 	}
 	return n, err

@@ -174,6 +174,24 @@ func (s *Set) Covers(scheme, host string, port uint16) bool {
 	return ok && label != "" && coveredIn(s.wildcard[parent], q)
 }
 
+// ByPath reports whether any service of the target looks at paths, in its host or
+// its rules. It allocates nothing.
+func (s *Set) ByPath(scheme, host string, port uint16) bool {
+	if s == nil {
+		return false
+	}
+	q := Query{Scheme: scheme, Host: host, Port: port}
+	_, parent, _ := strings.Cut(host, ".")
+	for _, list := range [...][]compiled{s.exact[host], s.wildcard[parent]} {
+		for i := range list {
+			if list[i].byPath && list[i].covers(q) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 func coveredIn(list []compiled, q Query) bool {
 	for i := range list {
 		if list[i].covers(q) {

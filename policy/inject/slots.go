@@ -2,6 +2,7 @@ package inject
 
 import (
 	"net/url"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -15,19 +16,21 @@ type Slots struct {
 
 // Strip removes what stands in the slots: header fields in every spelling that
 // a lenient upstream could read as the field (case, underscores for hyphens),
-// and query parameters by their decoded names. Other bytes of the query stay
-// as they are.
-func (s Slots) Strip(r *Request) {
+// and query parameters likewise. Other bytes of the query stay as they are. It
+// returns how many it removed.
+func (s Slots) Strip(r *Request) (removed int) {
 	for _, slot := range s.Headers {
-		for name := range r.Header {
+		for name, values := range r.Header {
 			if sameField(name, slot) {
 				delete(r.Header, name)
+				removed += len(values)
 			}
 		}
 	}
 	for _, name := range s.Query {
-		r.RawQuery = withoutParameter(r.RawQuery, name)
+		r.RawQuery = withoutParameter(r.RawQuery, name, &removed)
 	}
+	return removed
 }
 
 // sameField: CGI and WSGI turn "-" into "_", so X_Api_Key is X-Api-Key to them.
@@ -56,48 +59,79 @@ func fold(c byte) byte {
 // withoutParameter cuts out every parameter of a name. Some upstreams part
 // parameters at ";" too, so both are cut points; what stays keeps the "&" that
 // parted it.
-func withoutParameter(query, name string) string {
+func withoutParameter(query, name string, removed *int) string {
+	before := *removed
 	var kept []string
-	changed := false
 	for part := range strings.SplitSeq(query, "&") {
-		rest, cut := withoutPiece(part, name)
-		changed = changed || cut
-		if rest != "" || !cut {
+		was := *removed
+		rest := withoutPiece(part, name, removed)
+		if rest != "" || *removed == was {
 			kept = append(kept, rest)
 		}
 	}
-	if !changed {
+	if *removed == before {
 		return query
 	}
 	return strings.Join(kept, "&")
 }
 
 // withoutPiece does the same between semicolons.
-func withoutPiece(part, name string) (rest string, cut bool) {
-	if strings.IndexByte(part, ';') < 0 {
-		if names(part, name) {
-			return "", true
-		}
-		return part, false
-	}
+func withoutPiece(part, name string, removed *int) string {
 	var kept []string
+	was := *removed
 	for piece := range strings.SplitSeq(part, ";") {
-		if names(piece, name) {
-			cut = true
+		if spelled, _, _ := strings.Cut(piece, "="); SameParameter(spelled, name) {
+			*removed++
 			continue
 		}
 		kept = append(kept, piece)
 	}
-	return strings.Join(kept, ";"), cut
+	if *removed == was {
+		return part
+	}
+	return strings.Join(kept, ";")
 }
 
-func names(part, name string) bool {
-	spelled, _, _ := strings.Cut(part, "=")
+// SameParameter reports whether a lenient upstream could read the name of a
+// query parameter, as it is spelled in a query, as name: decoded, whatever the
+// letter case (ASP.NET), spaces around it, "." or a space for "_", and an index
+// behind it (PHP: "key[]" is "key").
+func SameParameter(spelled, name string) bool {
 	if spelled == name {
 		return true
 	}
-	decoded, err := url.QueryUnescape(spelled)
-	return err == nil && decoded == name
+	folded := foldParameter(name)
+	return folded != "" && foldParameter(spelled) == folded
+}
+
+func foldParameter(spelled string) string {
+	decoded := make([]byte, 0, len(spelled))
+	for i := 0; i < len(spelled); i++ {
+		c := spelled[i]
+		switch {
+		case c == '+':
+			c = ' '
+		case c == '%' && i+2 < len(spelled):
+			if b, err := strconv.ParseUint(spelled[i+1:i+3], 16, 8); err == nil {
+				c = byte(b)
+				i += 2
+			}
+		}
+		decoded = append(decoded, c)
+	}
+	name, _, _ := strings.Cut(strings.Trim(string(decoded), " \t\r\n"), "\x00")
+	if i := strings.IndexByte(name, '['); i > 0 {
+		name = name[:i]
+	}
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '.' || c == ' ':
+			return '_'
+		case 'A' <= c && c <= 'Z':
+			return c + 'a' - 'A'
+		}
+		return c
+	}, name)
 }
 
 // addParameter appends a parameter. A space becomes %20, which every upstream
