@@ -44,7 +44,7 @@ type Options struct {
 	// Roots verify upstreams. Nil means the system's.
 	Roots *x509.CertPool
 
-	// Limits per session. The zero value means none.
+	// Limits per session and address. The zero value means none.
 	Limits Limits
 
 	// MaxStale is how long this node may go on deciding after it last confirmed
@@ -81,6 +81,8 @@ type Broker struct {
 	limits    Limits
 	maxStale  time.Duration
 	authTypes []string
+	attempts  *attempts
+	conns     *conns
 	metrics   *metrics
 	now       func() time.Time
 	newID     func() string
@@ -110,6 +112,8 @@ func New(o Options) (*Broker, error) {
 		limits:    o.Limits,
 		maxStale:  o.MaxStale,
 		authTypes: o.AuthTypes,
+		attempts:  newAttempts(o.Limits.FailedAttempts),
+		conns:     newConns(o.Limits.Connections),
 		metrics:   newMetrics(o.Registerer),
 		now:       o.Now,
 		newID:     o.NewID,

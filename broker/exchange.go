@@ -117,8 +117,9 @@ func (e *exchange) admit() *Fault {
 		return f
 	}
 	if e.session, e.vault, f = e.view.admit(e.Identity, e.start); f != nil {
-		return f
+		return e.Slowed(e.Identity, e.r.RemoteAddr, f)
 	}
+	connOf(e.r.Context()).belongs(e.session.digest, false)
 	if f := e.session.live.begin(e.start); f != nil {
 		return f
 	}

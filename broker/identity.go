@@ -33,6 +33,8 @@ type Identity struct {
 	digest [32]byte
 	vault  string
 	given  bool
+
+	presented bool // something was, a token or not
 }
 
 // Identify digests a token once, so that a tunnel need not do it for every
@@ -40,10 +42,14 @@ type Identity struct {
 // credentials, named; "" if nothing did.
 func Identify(token, vaultName string) Identity {
 	if _, ok := vault.CheckToken(token); !ok {
-		return Identity{}
+		return Identity{presented: token != ""}
 	}
-	return Identity{digest: vault.DigestToken(token), vault: vaultName, given: true}
+	return Identity{digest: vault.DigestToken(token), vault: vaultName, given: true, presented: true}
 }
+
+// Unreadable is the identity of who presented something that is no token: nobody,
+// as by none, but it counts as a failed attempt.
+func Unreadable() Identity { return Identity{presented: true} }
 
 // tokenPrefixes begin every token of ours, of whatever kind.
 var tokenPrefixes = [...]string{"av_sess_", "av_agt_", "av_login_", "av_lease_", "av_inv_", "av_join_", "av_appr_"}

@@ -12,12 +12,22 @@ import (
 	"agentvault/policy"
 )
 
-// Limits bound what one session may do. Zero means no limit.
+// Limits bound what one session, or one address, may do. Zero means no limit.
 type Limits struct {
 	SessionRate       int // requests per second
 	SessionBurst      int // requests at once after a pause; at least SessionRate
 	SessionConcurrent int // exchanges open at once
 	SessionTunnels    int // CONNECT tunnels open at once
+
+	// FailedAttempts is how many tokens that are not valid one address may present
+	// in a minute before it is answered rate_limited. It never keeps a valid
+	// token out.
+	FailedAttempts int
+
+	// Connections bounds those of all agents together, and is shared fairly among
+	// sessions. A third of the descriptors that the process may open bounds them
+	// too.
+	Connections int
 }
 
 // Bounds that are not configured (SECURITY.md, defaults).
@@ -37,7 +47,8 @@ type live struct {
 	ctx     context.Context // ends at revocation and at expiry; never carries values
 	cancel  context.CancelFunc
 	expiry  *time.Timer
-	limiter *rate.Limiter // nil: no limit
+	limiter *rate.Limiter // of requests; nil: no limit
+	opening *rate.Limiter // of tunnels, which cost a handshake each; likewise
 	limits  Limits
 
 	exchanges atomic.Int64
@@ -68,7 +79,8 @@ func newLive(l Limits, expires, now time.Time) *live {
 	lv := &live{limits: l}
 	lv.ctx, lv.cancel = context.WithCancel(context.Background())
 	if l.SessionRate > 0 {
-		lv.limiter = rate.NewLimiter(rate.Limit(l.SessionRate), max(l.SessionRate, l.SessionBurst))
+		burst := max(l.SessionRate, l.SessionBurst)
+		lv.limiter, lv.opening = rate.NewLimiter(rate.Limit(l.SessionRate), burst), rate.NewLimiter(rate.Limit(l.SessionRate), burst)
 	}
 	if !expires.IsZero() {
 		lv.expiry = time.AfterFunc(expires.Sub(now), lv.end)
@@ -99,6 +111,20 @@ func (lv *live) begin(now time.Time) *Fault {
 	if !enter(&lv.exchanges, lv.limits.SessionConcurrent) {
 		f := NewFault(CodeRateLimited)
 		f.Message = "too many requests of this session are open at once; wait for one to end"
+		return f
+	}
+	return nil
+}
+
+// beginTunnel takes a place for one tunnel. A nil fault obliges to count it off.
+func (lv *live) beginTunnel(now time.Time) *Fault {
+	f := NewFault(CodeRateLimited)
+	if lv.opening != nil && !lv.opening.AllowN(now, 1) {
+		f.Message = "too many tunnels of this session are opened in a short time; use those that are open"
+		return f
+	}
+	if !enter(&lv.tunnels, lv.limits.SessionTunnels) {
+		f.Message = "too many tunnels of this session are open at once; close some"
 		return f
 	}
 	return nil

@@ -38,9 +38,7 @@ func (b *Broker) OpenTunnel(id Identity, t Target) (*Tunnel, *Fault) {
 	if f != nil {
 		return nil, f
 	}
-	if !enter(&s.live.tunnels, b.limits.SessionTunnels) {
-		f := NewFault(CodeRateLimited)
-		f.Message = "too many tunnels of this session are open at once; close some"
+	if f := s.live.beginTunnel(now); f != nil {
 		return nil, f
 	}
 	b.metrics.tunnels.Inc()
@@ -49,6 +47,9 @@ func (b *Broker) OpenTunnel(id Identity, t Target) (*Tunnel, *Fault) {
 		broker: b, view: view, session: s, vault: v, target: t,
 	}, nil
 }
+
+// Owns says that the tunnel is on the connection of a request's context.
+func (t *Tunnel) Owns(ctx context.Context) { connOf(ctx).belongs(t.session.digest, true) }
 
 // Done is closed when the session has ended: the tunnel must be cut.
 func (t *Tunnel) Done() <-chan struct{} { return t.session.live.ctx.Done() }

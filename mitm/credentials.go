@@ -12,12 +12,12 @@ import (
 // is nobody, whom the broker answers with 407.
 func identify(h http.Header) broker.Identity {
 	values := h["Proxy-Authorization"]
-	if len(values) != 1 { // of two, two readers could pick different ones
+	if len(values) == 0 {
 		return broker.Identity{}
 	}
 	token, vault, ok := parseCredentials(values[0])
-	if !ok {
-		return broker.Identity{}
+	if !ok || len(values) > 1 { // of two, two readers could pick different ones
+		return broker.Unreadable()
 	}
 	if vault == "" {
 		vault = h.Get("X-Vault") // a bearer has no other way to name one

@@ -77,8 +77,9 @@ func (p *Proxy) openTunnel(r *http.Request) (*tunnel, *broker.Fault) {
 	id := identify(r.Header)
 	admitted, f := p.broker.OpenTunnel(id, target)
 	if f != nil {
-		return nil, f
+		return nil, p.broker.Slowed(id, r.RemoteAddr, f)
 	}
+	admitted.Owns(r.Context())
 	return &tunnel{Tunnel: admitted, target: target, identity: id}, nil
 }
 

@@ -25,6 +25,7 @@ import (
 	"agentvault/broker"
 	"agentvault/ca"
 	"agentvault/mitm"
+	"agentvault/policy"
 	"agentvault/policy/inject"
 	"agentvault/vault"
 	"agentvault/vault/seal"
@@ -72,6 +73,8 @@ type kit struct {
 	upstream *httptest.Server
 	registry *prometheus.Registry
 	log      *syncBuffer
+	audit    string // path of the log
+	pathAddr string // of the path entrance, once it was asked for
 }
 
 type kitOptions struct {
@@ -147,12 +150,14 @@ func (k *kit) startUpstream(t testing.TB, h http.Handler) {
 
 func (k *kit) startBroker(t testing.TB, key seal.Key, o kitOptions) {
 	t.Helper()
-	audit, err := broker.OpenAudit(filepath.Join(t.TempDir(), "audit.log"), key.ForAudit())
+	k.audit = filepath.Join(t.TempDir(), "audit.log")
+	audit, err := broker.OpenAudit(k.audit, key.ForAudit())
 	must(t, err)
 	t.Cleanup(func() { _ = audit.Close() })
 	at := netip.MustParseAddrPort(k.upstream.Listener.Addr().String())
 	hosts := map[string]broker.HostAddress{}
-	for _, name := range []string{"api.example.com", "other.example.com", "unmatched.example.com", "plain.example.com"} {
+	for _, name := range []string{"api.example.com", "other.example.com", "unmatched.example.com", "plain.example.com", "key.example.com", "query.example.com",
+		"methods.example.com", "paths.example.com", "open.example.com"} {
 		hosts[name] = broker.HostAddress{Addr: at.Addr(), Port: at.Port()}
 	}
 	hosts["private.example.com"] = broker.HostAddress{Addr: netip.MustParseAddr("10.1.2.3")}
@@ -184,6 +189,11 @@ func (k *kit) snapshot(t testing.TB, key seal.Key) vault.Snapshot {
 				{Name: "other", Host: "other.example.com", Enabled: true, Auth: bearer},
 				{Name: "address", Host: "127.0.0.1:8443", Enabled: true, Auth: bearer},
 				{Name: "off", Host: "off.example.com", Enabled: false, Auth: bearer},
+				{Name: "key", Host: "key.example.com", Enabled: true, Auth: auth(`{"type":"api-key","key":"API_KEY","header":"X-Api-Key"}`)},
+				{Name: "query", Host: "query.example.com", Enabled: true, Auth: auth(`{"type":"query","key":"API_KEY","parameter":"api_key"}`)},
+				{Name: "methods", Host: "methods.example.com", Enabled: true, Auth: bearer, Rules: []policy.Rule{{Methods: []string{"GET", "POST"}}}},
+				{Name: "paths", Host: "paths.example.com", Enabled: true, Auth: bearer, Rules: []policy.Rule{{Paths: []string{"/v1/*"}}}},
+				{Name: "open", Host: "open.example.com", Enabled: true, Auth: auth(`{"type":"passthrough"}`)},
 			}, Credentials: map[string]vault.Credential{"API_KEY": {Key: "API_KEY", Version: 1, Box: box}}},
 			{ID: "v2", Name: "loose", UnmatchedHosts: "tunnel", Services: []vault.Service{
 				{Name: "api", Host: "api.example.com", Enabled: true, Auth: auth(`{"type":"passthrough"}`)},

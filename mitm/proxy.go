@@ -121,7 +121,7 @@ func (p *Proxy) Serve(ln net.Listener) error {
 			p.log.Error("tunnels are no longer served", "err", err)
 		}
 	})
-	err := p.outer.Serve(broker.PlainErrors(p.outer, ln, broker.MITM))
+	err := p.outer.Serve(broker.PlainErrors(p.outer, p.broker.Share(p.outer, ln), broker.MITM))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

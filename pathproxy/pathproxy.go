@@ -66,12 +66,22 @@ func parse(r *http.Request) (broker.Request, *broker.Fault) {
 	}
 	return broker.Request{
 		Entrance: broker.Path,
-		Identity: broker.Identify(bearer(r.Header["Authorization"]), r.Header.Get("X-Vault")),
+		Identity: identify(r.Header),
 		Target:   target,
 		Path:     path,
 		RawQuery: query,
 		HasQuery: hasQuery,
 	}, nil
+}
+
+// identify reads who presents itself. Whoever does not is nobody, whom the broker
+// answers with 401.
+func identify(h http.Header) broker.Identity {
+	values := h["Authorization"]
+	if token := bearer(values); token != "" || len(values) == 0 {
+		return broker.Identify(token, h.Get("X-Vault"))
+	}
+	return broker.Unreadable()
 }
 
 // Split takes a request target of this entrance apart, without decoding or

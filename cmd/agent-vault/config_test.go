@@ -105,7 +105,7 @@ func TestEnvironmentAndFlags(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := broker.Limits{SessionRate: 0, SessionBurst: 1000, SessionConcurrent: 256, SessionTunnels: 1000}
+	want := broker.Limits{SessionRate: 0, SessionBurst: 1000, SessionConcurrent: 256, SessionTunnels: 1000, FailedAttempts: 20, Connections: 10000}
 	if c.ListenAPI != "127.0.0.1:1" || c.ListenProxy != "127.0.0.1:3" || c.Limits != want || !c.Development || len(c.Allow) != 2 || c.Hosts["a.example.com"].Port != 8443 || len(c.Hosts) != 2 {
 		t.Errorf("%+v", c)
 	}

@@ -107,7 +107,7 @@ func startInstance(ctx context.Context, cfg *config, master masterSource, stderr
 		}
 	}
 	i.serve("API", func() error {
-		return i.api.Serve(broker.PlainErrors(i.api, apiListener, broker.Path))
+		return i.api.Serve(broker.PlainErrors(i.api, i.broker.Share(i.api, apiListener), broker.Path))
 	})
 	i.serve("proxy", func() error { return i.proxy.Serve(proxyListener) })
 	return i, nil
