@@ -142,16 +142,10 @@ func dropOwnCookies(h http.Header, lines []string) {
 	h["Cookie"] = kept
 }
 
-// noTrailers are fields that frame a message or say for whom it is and who sends
-// it: RFC 9110 §6.5.1 keeps them out of trailers, and upstreams that merge
-// trailers into the header would heed them.
-var noTrailers = map[string]bool{
-	"Authorization": true, "Content-Encoding": true, "Content-Length": true, "Content-Range": true, "Content-Type": true,
-	"Cookie": true, "Expect": true, "Host": true, "Range": true,
-}
-
 // requestTrailer returns the announced trailers that may go upstream, without
-// values: they follow the body.
+// values: they follow the body. RFC 9110 §6.5.1 keeps those out that frame the
+// message or say for whom it is and who sends it: upstreams that merge trailers
+// into the header would heed them.
 func (e *exchange) requestTrailer() http.Header {
 	if len(e.r.Trailer) == 0 {
 		return nil
@@ -162,7 +156,7 @@ func (e *exchange) requestTrailer() http.Header {
 		switch {
 		case ownSlot(e.service.slots.Headers, plain):
 			e.foreign++
-		case e.passes(plain, nil) && !noTrailers[plain] && speaks[plain] == nil:
+		case e.passes(plain, nil) && httpguts.ValidTrailerHeader(plain) && plain != "Cookie" && speaks[plain] == nil:
 			t[name] = nil
 		}
 	}
