@@ -223,9 +223,14 @@ func echo(w http.ResponseWriter, r *http.Request) {
 // client returns an agent's HTTP client that goes through the proxy.
 func (k *kit) client(t testing.TB, token string, h2 bool) *http.Client {
 	t.Helper()
+	return k.clientOf(t, holder{token, "default"}, h2)
+}
+
+func (k *kit) clientOf(t testing.TB, h holder, h2 bool) *http.Client {
+	t.Helper()
 	proxy := &url.URL{Scheme: "http", Host: k.addr}
-	if token != "" {
-		proxy.User = url.UserPassword(token, "default")
+	if h.token != "" {
+		proxy.User = url.UserPassword(h.token, h.vault)
 	}
 	tr := &http.Transport{
 		Proxy: http.ProxyURL(proxy), ForceAttemptHTTP2: h2, DisableCompression: true,

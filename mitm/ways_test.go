@@ -215,8 +215,23 @@ func readHTTP2(t testing.TB, framer *http2.Framer) (g got) {
 // A witness is an upstream that remembers what it was sent last, also of what
 // broke off.
 type witness struct {
-	mu   sync.Mutex
-	seen []*seen
+	mu      sync.Mutex
+	running int
+	seen    []*seen
+}
+
+// all returns what has come, when nothing comes any more.
+func (w *witness) all(t *testing.T, k *kit) []*seen {
+	t.Helper()
+	k.upstream.Close()
+	eventually(t, func() bool {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return w.running == 0
+	})
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen
 }
 
 type seen struct {
@@ -227,12 +242,16 @@ type seen struct {
 }
 
 func (w *witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	w.mu.Lock()
+	w.running++
+	w.mu.Unlock()
 	s := &seen{method: r.Method, target: r.RequestURI, host: r.Host, header: r.Header.Clone()}
 	var body bytes.Buffer
 	_, err := io.Copy(&body, r.Body)
 	s.body, s.whole, s.trailer = body.String(), err == nil, r.Trailer.Clone()
 	w.mu.Lock()
 	w.seen = append(w.seen, s)
+	w.running--
 	w.mu.Unlock()
 	_, _ = io.WriteString(rw, "seen")
 }
