@@ -76,7 +76,7 @@ type Broker struct {
 	key       seal.Key
 	audit     *Audit
 	dialer    *Dialer
-	tls       *tls.Config     // of upstreams; shared, and so are its session tickets
+	tls       *tls.Config     // of upstreams; transports share its session tickets
 	upgrades  *http.Transport // HTTP/1.1 only: Upgrade does not exist in HTTP/2
 	limits    Limits
 	maxStale  time.Duration
@@ -154,7 +154,7 @@ func (b *Broker) newTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil, // never from the environment
 		DialContext:            b.dialUpstream,
-		TLSClientConfig:        b.tls,
+		TLSClientConfig:        b.tls.Clone(), // the transport adds its protocols to it
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  5 * time.Minute,
 		ExpectContinueTimeout:  time.Second,
