@@ -74,7 +74,7 @@ func holdsToken(s string) bool {
 // nameHoldsToken is holdsToken for the name of a header field, whose letter case
 // net/http changes.
 func nameHoldsToken(name string) bool {
-	return len(name) > len(tokenPrefixes[0]) && strings.IndexByte(name, '_') >= 0 && holdsToken(strings.ToLower(name))
+	return len(name) > len(tokenPrefixes[0])-1 && strings.ContainsAny(name, "_%") && holdsToken(strings.ToLower(name))
 }
 
 // spells reports whether s, percent-decoded, begins with plain.

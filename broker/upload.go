@@ -25,12 +25,16 @@ type countingBody struct {
 	until   time.Time   // deadline of the agent's side, zero before the first read
 	ended   atomic.Bool // nothing more will be read
 	guard   tokenGuard
+	trailed bool // the token that was found stands in a trailer
 }
 
 // Read implements io.Reader. It is called by the upstream's transport.
 func (b *countingBody) Read(p []byte) (int, error) {
 	n, err := b.guard.read((*agentsBody)(b), p)
-	if errors.Is(err, errToken) {
+	switch {
+	case errors.Is(err, errToken) && b.trailed:
+		b.e.use.cut(tokenFault("a trailer"))
+	case errors.Is(err, errToken):
 		b.e.use.cut(tokenFault("the body"))
 	}
 	return n, err
@@ -61,7 +65,7 @@ func (b *agentsBody) Read(p []byte) (int, error) {
 	}
 	for name := range b.out.Trailer {
 		for _, v := range b.in.Trailer[name] {
-			if holdsToken(v) {
+			if b.trailed = holdsToken(v); b.trailed {
 				return 0, errToken
 			}
 			b.out.Trailer[name] = append(b.out.Trailer[name], v)

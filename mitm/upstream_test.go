@@ -128,6 +128,7 @@ func TestTokensAreRefusedUpstream(t *testing.T) {
 		{"header value", ask{header: []string{"X-Copy: token " + k.token}}, "the header field X-Copy"},
 		{"header value, percent-encoded", ask{header: []string{"X-Copy: " + strings.ReplaceAll(agent, "_", "%5f")}}, "the header field X-Copy"},
 		{"header name", ask{header: []string{"X-" + session + ": x"}}, "the name of a header field"},
+		{"header name, percent-encoded", ask{header: []string{"X-" + strings.ReplaceAll(session, "_", "%5f") + ": x"}}, "the name of a header field"},
 		{"cookie", ask{header: []string{"Cookie: a=b; session=" + session}}, "the header field Cookie"},
 		{"referer", ask{header: []string{"Referer: https://x.test/?t=" + session}}, "the header field Referer"},
 		{"user agent", ask{header: []string{"User-Agent: me/" + agent}}, "the header field User-Agent"},
@@ -138,7 +139,7 @@ func TestTokensAreRefusedUpstream(t *testing.T) {
 		{"query", ask{target: "/?q=" + session}, "the query"},
 		{"query, percent-encoded", ask{target: "/?q=" + url.QueryEscape("x "+strings.ReplaceAll(agent, "_", "%5F"))}, ""}, // twice
 		{"query, percent-encoded once", ask{target: "/?q=x+" + strings.ReplaceAll(agent, "_", "%5F")}, "the query"},
-		{"announced trailer's value", ask{method: "POST", header: []string{"Trailer: X-Sum"}, body: "b", trailer: []string{"X-Sum: " + session}}, "the body"},
+		{"announced trailer's value", ask{method: "POST", header: []string{"Trailer: X-Sum"}, body: "b", trailer: []string{"X-Sum: " + session}}, "a trailer"},
 		{"name of a trailer", ask{method: "POST", header: []string{"Trailer: X-" + session}, body: "b", trailer: []string{"X-" + session + ": x"}}, "the name of a trailer"},
 		{"body", ask{method: "POST", body: session}, "the body"},
 		{"body, JSON", ask{method: "POST", body: `{"token":"` + k.token + `"}`}, "the body"},
