@@ -154,6 +154,23 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// A flood that a session's limits refuse leaves a few records, not one each.
+func TestFloodsDoNotFillTheLog(t *testing.T) {
+	k := newKit(t, echo, func(o *broker.Options) { o.Limits = broker.Limits{SessionRate: 1, SessionBurst: 1} })
+	for n := range 500 {
+		if w := k.get(t, "example.com", "/"); n > 0 && w.Code != 429 {
+			t.Fatalf("request %d: %d", n, w.Code)
+		}
+	}
+	raw, err := os.ReadFile(k.audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(raw), `"fault":"rate_limited"`); n < 1 || n > 5 {
+		t.Errorf("%d of 499 refusals were recorded, want a few", n)
+	}
+}
+
 // panicky panics where net/http would not expect it.
 type panicky struct{ http.ResponseWriter }
 

@@ -3,6 +3,7 @@ package broker
 import (
 	"container/list"
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"sync"
@@ -229,5 +230,5 @@ func (ac *agentConn) CloseWrite() error {
 	if h, ok := ac.Conn.(interface{ CloseWrite() error }); ok {
 		return h.CloseWrite()
 	}
-	return net.ErrClosed
+	return errors.ErrUnsupported
 }

@@ -264,6 +264,9 @@ func (e *exchange) recordOutcome() {
 	if e.session == nil {
 		return // nobody: counted, not recorded
 	}
+	if e.fault != nil && e.fault.Code == CodeRateLimited && !e.session.live.excess.AllowN(now, 1) {
+		return // or a flood that is refused would fill the disk
+	}
 	r := e.record("outcome", now)
 	r.Status, r.BytesOut, r.Scrubbed, r.Foreign = e.status, e.bytesOut, e.scrubbed, e.foreign
 	r.Micros = now.Sub(e.start).Microseconds()

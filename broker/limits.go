@@ -49,6 +49,7 @@ type live struct {
 	expiry  *time.Timer
 	limiter *rate.Limiter // of requests; nil: no limit
 	opening *rate.Limiter // of tunnels, which cost a handshake each; likewise
+	excess  *rate.Limiter // of records that a limit refused something
 	limits  Limits
 
 	exchanges atomic.Int64
@@ -76,7 +77,7 @@ func (lv *live) upstreams(b *Broker) *http.Transport {
 }
 
 func newLive(l Limits, expires, now time.Time) *live {
-	lv := &live{limits: l}
+	lv := &live{limits: l, excess: rate.NewLimiter(1, 5)}
 	lv.ctx, lv.cancel = context.WithCancel(context.Background())
 	if l.SessionRate > 0 {
 		burst := max(l.SessionRate, l.SessionBurst)

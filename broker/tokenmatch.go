@@ -2,7 +2,6 @@ package broker
 
 import (
 	"bytes"
-	"strings"
 
 	"agentvault/vault"
 )
@@ -102,13 +101,4 @@ func beginsToken(rest []byte) bool {
 
 func isBase62(c byte) bool {
 	return '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z'
-}
-
-// hasToken reports whether s holds a token, not merely what looks like one.
-func hasToken(s string) bool {
-	if !strings.Contains(s, tokenStart) {
-		return false
-	}
-	var m tokenMatcher
-	return m.scan([]byte(s))
 }
