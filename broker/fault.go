@@ -46,7 +46,7 @@ type FaultKind struct {
 }
 
 var faultKinds = map[string]FaultKind{
-	CodeBadRequest:        {Status: 400, When: "no or bad target host, bad request target, method or header", Next: "the request cannot be understood"},
+	CodeBadRequest:        {Status: 400, When: "no or bad target host, bad request target, method or header; a token of the vault where it would go upstream", Next: "the request cannot be understood"},
 	CodeVaultRequired:     {Status: 400, When: "an agent token without `X-Vault`", Next: "an agent token must name its vault in the X-Vault header"},
 	CodeUnauthorized:      {Status: 401, When: "token missing, unknown, expired or revoked", Next: "the session token is missing, unknown, expired or revoked; ask for a new session"},
 	CodeForbidden:         {Status: 403, When: "host not allowed; carries `proposal_hint`", Next: "this host is not configured in the vault; propose it with POST /v1/proposals"},
@@ -58,7 +58,7 @@ var faultKinds = map[string]FaultKind{
 	CodeVaultNotFound:     {Status: 404, When: "unknown vault", Next: "there is no vault of that name"},
 	CodeRequestTooLarge:   {Status: 413, When: "a body that must be rewritten is too long", Next: "the request is too long to be rewritten"},
 	CodeMisdirected:       {Status: 421, When: "a request inside a tunnel names another host than the tunnel's", Next: "this tunnel was opened for another host; open one for the host that the request names"},
-	CodeRateLimited:       {Status: 429, When: "a rate or concurrency limit; carries `Retry-After`", Next: "too many requests from this session; wait and try again"},
+	CodeRateLimited:       {Status: 429, When: "a rate or concurrency limit, or too many tokens that are not valid from one address; carries `Retry-After`", Next: "too many requests from this session; wait and try again"},
 	CodeAgentGone:         {Status: 499, When: "in the record only: the agent went away before the answer had ended", Next: "the agent has gone"},
 	CodeInternal:          {Status: 500, When: "a defect in the vault itself", Next: "the vault failed on this request; its log has the request id"},
 	CodeCredentialMissing: {Status: 502, When: "a credential that the service needs has no value; names the key", Next: "the credential that this service needs has no value yet; ask a person to set it"},

@@ -9,8 +9,8 @@ import (
 )
 
 // speaks are fields by which a request can ask an upstream for another method,
-// path or host than those that were decided on, by their plain names. What is
-// asked for must be allowed too.
+// path or host than those that were decided on, by their plain names. A method
+// must be allowed too; another path or host is not spoken of.
 var speaks = map[string]func(e *exchange, name string, values []string) *Fault{
 	"X-Http-Method-Override": (*exchange).otherMethod,
 	"X-Http-Method":          (*exchange).otherMethod,
@@ -119,16 +119,12 @@ func (e *exchange) otherPath(name string, _ []string) *Fault {
 }
 
 // otherHost: behind some upstreams such a field chooses who gets the request, and
-// with it the credential.
+// with it the credential. One that names another host is dropped rather than
+// refused: a proxy between the agent and the vault names the vault there.
 func (e *exchange) otherHost(name string, values []string) *Fault {
-	if len(e.service.keys) == 0 {
-		return nil
-	}
 	for _, v := range values {
 		for host := range strings.SplitSeq(v, ",") {
-			if !e.namesTarget(host) {
-				return misdirected(name)
-			}
+			e.dropUnlessTarget(name, host)
 		}
 	}
 	return nil
@@ -136,32 +132,26 @@ func (e *exchange) otherHost(name string, values []string) *Fault {
 
 // otherForwarded does the same for the host of RFC 7239 §4.
 func (e *exchange) otherForwarded(name string, values []string) *Fault {
-	if len(e.service.keys) == 0 {
-		return nil
-	}
 	for _, v := range values {
 		for pair := range strings.FieldsFuncSeq(v, func(c rune) bool { return c == ',' || c == ';' }) {
 			key, host, _ := strings.Cut(pair, "=")
-			if strings.EqualFold(strings.TrimSpace(key), "host") && !e.namesTarget(strings.Trim(strings.TrimSpace(host), `"`)) {
-				return misdirected(name)
+			if strings.EqualFold(strings.TrimSpace(key), "host") {
+				e.dropUnlessTarget(name, strings.Trim(strings.TrimSpace(host), `"`))
 			}
 		}
 	}
 	return nil
 }
 
-// namesTarget compares hosts only: behind an upstream, ports are its own affair.
-func (e *exchange) namesTarget(authority string) bool {
+// dropUnlessTarget drops a field on a service that injects, unless an authority
+// in it is the target's. Hosts are compared only: behind an upstream, ports are
+// its own affair.
+func (e *exchange) dropUnlessTarget(name, authority string) {
 	authority = strings.TrimSpace(authority)
-	if authority == "" {
-		return true
+	if authority == "" || len(e.service.keys) == 0 {
+		return
 	}
-	t, err := policy.ParseTarget(e.Target.Scheme, authority)
-	return err == nil && t.Host == e.Target.Host
-}
-
-func misdirected(name string) *Fault {
-	f := NewFault(CodeMisdirected)
-	f.Message = "the header field " + name + " names another host than the request's target, where the credential belongs"
-	return f
+	if t, err := policy.ParseTarget(e.Target.Scheme, authority); err != nil || t.Host != e.Target.Host {
+		delete(e.stripped.Header, name)
+	}
 }
