@@ -433,3 +433,33 @@ func ExampleSet_Decide() {
 	// GET true allowed
 	// POST false method_not_allowed
 }
+
+// ByPath: a host whose services look at paths anywhere has to keep to one path.
+func TestByPath(t *testing.T) {
+	set, err := policy.Compile([]policy.Service{
+		{Name: "plain", Host: "plain.example.com", Enabled: true, Rules: []policy.Rule{{Methods: []string{"GET"}}}},
+		{Name: "rules", Host: "rules.example.com", Enabled: true, Rules: []policy.Rule{{Paths: []string{"/v1/*"}}}},
+		{Name: "host", Host: "host.example.com/v1/*", Enabled: true},
+		{Name: "rest", Host: "host.example.com", Enabled: true},
+		{Name: "wild", Host: "*.wild.example.com/v1/*", Enabled: false},
+		{Name: "port", Host: "port.example.com:8443", Enabled: true, Rules: []policy.Rule{{Paths: []string{"/a"}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for authority, want := range map[string]bool{
+		"plain.example.com": false, "rules.example.com": true, "rules.example.com:8443": false, "host.example.com": true,
+		"a.wild.example.com": true, "wild.example.com": false, "port.example.com": false, "port.example.com:8443": true, "other.test": false,
+	} {
+		q, err := policy.ParseTarget("https", authority)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := set.ByPath(q.Scheme, q.Host, q.Port); got != want {
+			t.Errorf("%s: %t, want %t", authority, got, want)
+		}
+	}
+	if (*policy.Set)(nil).ByPath("https", "rules.example.com", 443) {
+		t.Error("a nil Set looks at nothing")
+	}
+}
