@@ -42,7 +42,7 @@ var (
 	actMint        = &action{name: "session.mint", what: "mint a session; list and revoke sessions that one minted oneself", needs: need{vault: VaultProxy}}
 	actSeeSessions = &action{name: "session.list", what: "list and revoke everybody's sessions", needs: need{vault: VaultMember}}
 	actSeeRecord   = &action{name: "record.read", what: "see recorded requests, refused hosts and the record of changes; replay requests against changed services", needs: need{vault: VaultMember}}
-	actServices    = &action{name: "service.change", what: "set, add, enable and remove services", needs: need{vault: VaultMember}, fresh: true}
+	actServices    = &action{name: "service.change", what: "set, add, enable and remove services, and turn their switches", needs: need{vault: VaultMember}, fresh: true}
 	actDisable     = &action{name: "service.disable", what: "disable a service", needs: need{vault: VaultMember}}
 	actCredentials = &action{name: "credential.change", what: "set, roll back and delete credentials", needs: need{vault: VaultMember}}
 	actDecide      = &action{name: "proposal.decide", what: "approve a proposal", needs: need{vault: VaultMember}, fresh: true}

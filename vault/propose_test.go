@@ -257,7 +257,7 @@ func TestTheSameAgainIsFolded(t *testing.T) {
 	}
 
 	different := map[string]func(*vault.NewProposal){
-		"some value":             func(n *vault.NewProposal) { n.Values = values("GITHUB_TOKEN", "ghp_first") },
+		"some value":          func(n *vault.NewProposal) { n.Values = values("GITHUB_TOKEN", "ghp_first") },
 		"b another value":     func(n *vault.NewProposal) { n.Values = values("GITHUB_TOKEN", "ghp_other") },
 		"another message":     func(n *vault.NewProposal) { n.Message = "x" },
 		"another description": func(n *vault.NewProposal) { n.Services[0].Description = "x" },

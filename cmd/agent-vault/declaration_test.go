@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"agentvault/api"
+	"agentvault/policy/inject"
 	"agentvault/vault"
 )
 
@@ -160,6 +161,22 @@ func TestUnknownKey(t *testing.T) {
 	} {
 		if got := unknownKey("c.yaml", name).Error(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+// The examples are what a server takes.
+func TestExampleServices(t *testing.T) {
+	d, err := readParsed(configs+"services.yaml", nil, parseDeclaration)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range d.Vaults[0].Services {
+		if _, err := s.Canonical(); err != nil {
+			t.Errorf("%s: %v", s.Name, err)
+		}
+		if _, err := inject.Parse(s.Auth); err != nil {
+			t.Errorf("%s: %v", s.Name, err)
 		}
 	}
 }
