@@ -6,7 +6,7 @@ FUZZTIME ?= 5000x
 BENCHTIME ?= 1s
 BENCHCOUNT ?= 6
 
-.PHONY: build test check race crash fuzz demo bench bench-compare bench-baseline generate
+.PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline generate
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -29,6 +29,10 @@ race:
 # Kills a server under its writers as often as that; go test alone does it 24 times.
 crash:
 	AGENT_VAULT_CRASHES=300 go test -count 1 -run '^TestKilledServer$$' -v ./cmd/agent-vault
+
+# What many idle tunnels and slow clients cost, in figures.
+scale:
+	go test -count 1 -run '^(TestIdleTunnels|TestSlowClients)$$' -v ./cmd/agent-vault
 
 # Each fuzz target for FUZZTIME, a count of runs: when a time is up, go test
 # sometimes takes that for a failure. Go runs one target of one package at a time.

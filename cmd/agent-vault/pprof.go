@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	rtdebug "runtime/debug"
 	"runtime/pprof"
 	"runtime/trace"
 	"strconv"
@@ -96,6 +97,9 @@ func pprofHandler() http.Handler {
 		case err != nil && r.FormValue("debug") != "":
 			http.Error(w, "debug is a number", http.StatusBadRequest)
 		default:
+			if r.FormValue("gc") != "" {
+				rtdebug.FreeOSMemory() // collects first
+			}
 			w.Header().Set("Content-Type", "application/octet-stream")
 			_ = p.WriteTo(w, debug) // the reader may have gone
 		}

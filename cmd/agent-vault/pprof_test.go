@@ -30,7 +30,7 @@ func onSocket(path string) *http.Client {
 	}}}
 }
 
-func get(t *testing.T, c *http.Client, url string) (int, []byte) {
+func get(t testing.TB, c *http.Client, url string) (int, []byte) {
 	t.Helper()
 	resp, err := c.Get(url)
 	if err != nil {
