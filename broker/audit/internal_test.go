@@ -1,0 +1,243 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+type line struct {
+	Seq     uint64 `json:"seq"`
+	Kind    string `json:"kind"`
+	Request string `json:"request"`
+}
+
+// A slow file has a disk whose waits the test ends.
+type slowFile struct {
+	file
+	syncs atomic.Int32
+	gate  chan error // nil: at once
+}
+
+func (f *slowFile) Sync() error {
+	f.syncs.Add(1)
+	if f.gate == nil {
+		return f.file.Sync()
+	}
+	if err := <-f.gate; err != nil {
+		return err
+	}
+	return f.file.Sync()
+}
+
+func openSlow(t *testing.T) (*Log, *slowFile) {
+	t.Helper()
+	l, err := Open(Options{Path: filepath.Join(t.TempDir(), "audit.log"), Key: make([]byte, 32), Power: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &slowFile{file: l.file, gate: make(chan error)}
+	l.file = slow
+	t.Cleanup(func() {
+		slow.gate = nil
+		_ = l.Close()
+	})
+	return l, slow
+}
+
+// until polls for what other goroutines bring about.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("never: " + what)
+		}
+	}
+}
+
+// Those who append while the disk is busy share the next fsync, and none
+// returns before the one that covers it.
+func TestPowerGroupsFsyncs(t *testing.T) {
+	l, slow := openSlow(t)
+	const n = 50
+	var done sync.WaitGroup
+	var returned atomic.Int32
+	add := func() {
+		done.Go(func() {
+			if err := l.Append(line{Kind: "intent"}); err != nil {
+				t.Error(err)
+			}
+			returned.Add(1)
+		})
+	}
+	seq := func(n uint64) func() bool {
+		return func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.end.seq == n }
+	}
+	add()
+	until(t, "the first fsync", func() bool { return slow.syncs.Load() == 1 })
+	for range n {
+		add()
+	}
+	until(t, "all are written", seq(n+1))
+	if returned.Load() != 0 || l.Safe() != 0 {
+		t.Errorf("%d returned before the disk did", returned.Load())
+	}
+	slow.gate <- nil
+	until(t, "the second fsync", func() bool { return slow.syncs.Load() == 2 })
+	until(t, "the first is back", func() bool { return returned.Load() == 1 })
+	slow.gate <- nil
+	done.Wait()
+	if got := slow.syncs.Load(); got != 2 || l.Safe() != n+1 {
+		t.Errorf("%d fsyncs for %d records, want 2", got, n+1)
+	}
+}
+
+// After a failed fsync nobody's record is taken for written that the disk did
+// not confirm, and the log goes on without them.
+func TestPowerTakesBackWhatTheDiskDidNotTake(t *testing.T) {
+	l, slow := openSlow(t)
+	var failed, done sync.WaitGroup
+	var errs atomic.Int32
+	done.Go(func() {
+		if err := l.Append(line{Request: "kept"}); err != nil {
+			t.Error(err)
+		}
+	})
+	until(t, "the first fsync", func() bool { return slow.syncs.Load() == 1 })
+	slow.gate <- nil
+	done.Wait()
+	for range 10 {
+		failed.Go(func() {
+			if err := l.Append(line{Request: "refused"}); errors.Is(err, ErrWrite) {
+				errs.Add(1)
+			}
+		})
+	}
+	until(t, "all are written", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.end.seq == 11 })
+	slow.gate <- errors.New("input/output error")
+	failed.Wait()
+	if errs.Load() != 10 {
+		t.Errorf("%d of 10 were told", errs.Load())
+	}
+	slow.gate = nil
+	if err := l.Append(line{Request: "after"}); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	report, err := Verify(t.Context(), VerifyOptions{Path: l.o.Path, Key: l.o.Key, Each: func(b []byte) error {
+		_, rest, _ := bytes.Cut(b, []byte(`"request":"`))
+		got = append(got, string(rest[:4]))
+		return nil
+	}})
+	if err != nil || report.Bad != nil || fmt.Sprint(got) != "[kept afte]" {
+		t.Errorf("%v, %v %v", got, report.Bad, err)
+	}
+}
+
+// A brittle file fails in every way, in turns, and takes a part of what it is
+// given meanwhile.
+type brittleFile struct {
+	file
+	turn int
+}
+
+func (f *brittleFile) Write(b []byte) (int, error) {
+	f.turn++
+	switch f.turn % 5 {
+	case 1:
+		return 0, errors.New("no space left on device")
+	case 2:
+		n, _ := f.file.Write(b[:f.turn%len(b)])
+		return n, errors.New("no space left on device")
+	case 3:
+		n, _ := f.file.Write(b[:len(b)-1])
+		return n, errors.New("input/output error")
+	}
+	return f.file.Write(b)
+}
+
+func (f *brittleFile) Truncate(size int64) error {
+	if f.turn++; f.turn%2 == 0 {
+		return errors.New("read-only file system")
+	}
+	return f.file.Truncate(size)
+}
+
+// What Append said is what stands in the log, whatever the file does.
+func TestBrittleFile(t *testing.T) {
+	l, err := Open(Options{Path: filepath.Join(t.TempDir(), "audit.log"), Key: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	l.file = &brittleFile{file: l.file}
+	var want, got []string
+	for i := range 300 {
+		name := fmt.Sprintf("%03d", i)
+		if err := l.Append(line{Request: name}); err == nil {
+			want = append(want, name)
+		} else if !errors.Is(err, ErrWrite) {
+			t.Fatal(err)
+		}
+	}
+	report, err := Verify(t.Context(), VerifyOptions{Path: l.o.Path, Key: l.o.Key, Each: func(b []byte) error {
+		_, rest, _ := bytes.Cut(b, []byte(`"request":"`))
+		got = append(got, string(rest[:3]))
+		return nil
+	}})
+	if err != nil || report.Bad != nil {
+		t.Fatalf("%v %v", report.Bad, err)
+	}
+	if len(want) < 50 || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%d records, want %d", len(got), len(want))
+	}
+}
+
+// Whatever stands in a file, each whole line is passed once, and nothing of
+// what is not whole.
+func FuzzLines(f *testing.F) {
+	for _, log := range []string{"", "\n", "{}\n{", `{"seq":1,"request":"a"}` + "\n", strings.Repeat("x", 300<<10) + "\n{}\n", strings.Repeat("x", 300<<10)} {
+		f.Add([]byte(log))
+	}
+	f.Fuzz(func(t *testing.T, log []byte) {
+		r := newLines(bytes.NewReader(log), 0)
+		n := 0
+		for {
+			_, err := r.next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil && !errors.Is(err, errTooLong) {
+				t.Fatal(err)
+			}
+			n++
+		}
+		if want := bytes.Count(log, []byte("\n")); n != want || r.number != want || r.offset != int64(bytes.LastIndexByte(log, '\n')+1) {
+			t.Errorf("%d lines up to %d, want %d", n, r.offset, want)
+		}
+	})
+}
+
+func BenchmarkAppend(b *testing.B) {
+	l, err := Open(Options{Path: filepath.Join(b.TempDir(), "audit.log"), Key: make([]byte, 32)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	r := &line{Kind: "intent", Request: strings.Repeat("x", 600)}
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := l.Append(r); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}

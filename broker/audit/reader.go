@@ -1,0 +1,229 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+)
+
+// A Position is a place in the log, behind a record. The zero Position is the
+// beginning of what is kept.
+type Position struct {
+	Segment uint64 // number
+	Offset  int64  // in it, in bytes
+	MAC     string // of the record before, hex; "" at offset 0
+}
+
+// A Reader reads the lines of a log in their order, over all its segments. It
+// does not look at the chain. Only one goroutine may use it; another, or
+// another process, may go on writing.
+type Reader struct {
+	path string
+	at   Position
+	last Position // of the line before
+	file *os.File
+	in   *lines
+	full bool // the segment has its number in its name, and will not grow
+}
+
+// A BadLineError is a line of the log that is no record.
+type BadLineError struct {
+	Segment uint64
+	Offset  int64 // of the line, in bytes
+	Err     error
+}
+
+func (e *BadLineError) Error() string {
+	return fmt.Sprintf("audit log: the line at byte %d of segment %d: %v", e.Offset, e.Segment, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *BadLineError) Unwrap() error { return e.Err }
+
+// NewReader returns a Reader of the log at path that begins at a position. It
+// opens nothing yet.
+func NewReader(path string, at Position) *Reader { return &Reader{path: path, at: at} }
+
+// Position is the place behind the last line that was read.
+func (r *Reader) Position() Position { return r.at }
+
+// Next returns the next line, which is good until the call after. At the end it
+// returns io.EOF; it may be called again when the log has grown. A
+// *BadLineError has passed its line.
+func (r *Reader) Next() ([]byte, error) {
+	for {
+		if r.file == nil {
+			if err := r.open(); err != nil {
+				return nil, err
+			}
+		}
+		line, err := r.in.next()
+		start := r.at
+		switch {
+		case err == nil:
+			r.last, r.at = start, Position{Segment: start.Segment, Offset: r.in.offset}
+			_, m, ok := split(line)
+			if !ok {
+				return nil, &BadLineError{start.Segment, start.Offset, errNoRecord}
+			}
+			r.at.MAC = m.String()
+			return line, nil
+		case errors.Is(err, errTooLong):
+			r.last, r.at = start, Position{Segment: start.Segment, Offset: r.in.offset}
+			return nil, &BadLineError{start.Segment, start.Offset, err}
+		case !errors.Is(err, io.EOF):
+			return nil, fmt.Errorf("audit log: %w", err)
+		case r.full:
+			if err := r.advance(); err != nil {
+				return nil, err
+			}
+		default:
+			// It may have been written to until it got its number: to its end once
+			// more then.
+			_, err := os.Lstat(sealedPath(r.path, r.at.Segment))
+			if err != nil {
+				return nil, io.EOF
+			}
+			r.full = true
+		}
+	}
+}
+
+// Unread makes the next call of Next return the last line again.
+func (r *Reader) Unread() {
+	r.at = r.last
+	r.in.again(r.at.Offset)
+}
+
+// Close closes what the Reader has open. It may be used again.
+func (r *Reader) Close() error {
+	if r.file == nil {
+		return nil
+	}
+	r.in.done()
+	err := r.file.Close()
+	r.file, r.in, r.full = nil, nil, false
+	return err
+}
+
+// Fits reports whether the log has, at the Reader's position, the record that
+// the position names: it is the same log, and was not cut. It has not read
+// anything then.
+func (r *Reader) Fits() (bool, error) {
+	if r.at.Segment == 0 {
+		return true, nil
+	}
+	segment := r.at.Segment
+	if r.file == nil {
+		if err := r.open(); errors.Is(err, io.EOF) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+	}
+	if r.at.Segment != segment {
+		return false, nil
+	}
+	if r.at.Offset == 0 {
+		return true, nil
+	}
+	want := r.at.MAC + macEnd
+	got := make([]byte, len(want))
+	if r.at.Offset < int64(len(want)) {
+		return false, nil
+	}
+	_, err := r.file.ReadAt(got, r.at.Offset-int64(len(want)))
+	return err == nil && string(got) == want, nil
+}
+
+// advance goes on in the next segment.
+func (r *Reader) advance() error {
+	next := r.at.Segment + 1
+	if err := r.Close(); err != nil {
+		return err
+	}
+	r.at = Position{Segment: next}
+	return nil
+}
+
+// open opens the position's segment, or the next one that is there. It returns
+// io.EOF where there is none yet.
+func (r *Reader) open() error {
+	for tries := range 5 { // segments may get their numbers meanwhile
+		file, first, newestErr := openNewest(r.path)
+		if newestErr != nil && !errors.Is(newestErr, fs.ErrNotExist) && !errors.Is(newestErr, errNoRecord) {
+			return newestErr
+		}
+		there, err := sealed(r.path)
+		if err != nil {
+			return errors.Join(err, closeAny(file))
+		}
+		n := len(there)
+		if n > 0 && (errors.Is(newestErr, errNoRecord) || tries > 2 && first <= there[n-1]) {
+			first = there[n-1] + 1 // its header was changed
+		}
+		i, _ := slices.BinarySearch(there, r.at.Segment)
+		if i == n { // none of the full ones
+			if n > 0 && first > 0 && first <= there[n-1] {
+				if err := closeAny(file); err != nil {
+					return err
+				}
+				continue // it got its number meanwhile
+			}
+			if file == nil || first == 0 || first < r.at.Segment {
+				return errors.Join(io.EOF, closeAny(file))
+			}
+			r.start(file, first, false)
+			return nil
+		}
+		if err := closeAny(file); err != nil {
+			return err
+		}
+		file, err = openSegment(sealedPath(r.path, there[i]))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was removed
+		}
+		if err != nil {
+			return err
+		}
+		r.start(file, there[i], true)
+		return nil
+	}
+	return io.EOF
+}
+
+func (r *Reader) start(file *os.File, number uint64, full bool) {
+	if number != r.at.Segment {
+		r.at = Position{Segment: number}
+	}
+	r.file, r.in, r.full = file, newLines(file, r.at.Offset), full
+}
+
+// openNewest opens the newest segment. Its number is 0 while it has no record.
+// When its first line is none, it returns the file and errNoRecord.
+func openNewest(path string) (*os.File, uint64, error) {
+	file, err := openSegment(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	first, ok, err := firstEntry(file)
+	switch {
+	case errors.Is(err, errNoRecord), errors.Is(err, errTooLong):
+		return file, 1, errNoRecord
+	case err != nil:
+		return nil, 0, errors.Join(err, file.Close())
+	case !ok:
+		return file, 0, nil
+	}
+	return file, first.number(), nil
+}
+
+func closeAny(f *os.File) error {
+	if f == nil {
+		return nil
+	}
+	return f.Close()
+}

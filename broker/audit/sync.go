@@ -1,0 +1,57 @@
+package audit
+
+import (
+	"errors"
+	"time"
+)
+
+var errTakenBack = errors.New("the disk did not take it")
+
+// commit returns when the record of that seq is on the disk. Whoever comes
+// first waits for the disk; those who come meanwhile queue up for the mutex,
+// and the next fsync is for all of them.
+func (l *Log) commit(seq uint64, round int) error {
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	l.mu.Lock()
+	if l.round != round { // it was taken back, or a later one was: seqs are used again
+		l.mu.Unlock()
+		return errTakenBack
+	}
+	if l.durable.seq >= seq {
+		l.mu.Unlock()
+		return nil
+	}
+	l.mu.Unlock()
+	return l.flush()
+}
+
+// flush waits for the disk. Its caller holds syncing, and not mu.
+func (l *Log) flush() error {
+	l.mu.Lock()
+	f, upTo := l.file, l.end
+	l.mu.Unlock()
+	began := time.Now()
+	err := f.Sync()
+	l.metrics.fsync.Observe(time.Since(began).Seconds())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err != nil {
+		l.takeBack()
+		return err
+	}
+	l.durable = upTo
+	return nil
+}
+
+// takeBack removes the records that the disk has not confirmed: after a failed
+// fsync nobody can say what of them is there, and a later one may succeed
+// without them. All who wait for them are told so. Its caller holds mu.
+func (l *Log) takeBack() {
+	if l.end == l.durable {
+		return
+	}
+	l.end = l.durable
+	l.torn = l.file.Truncate(l.end.size) != nil
+	l.round++
+}
