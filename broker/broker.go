@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"agentvault/broker/audit"
 	"agentvault/vault"
 	"agentvault/vault/seal"
 )
@@ -35,7 +36,7 @@ type Options struct {
 	Key seal.Key
 
 	// Audit is required: nothing is sent that could not be recorded.
-	Audit *Audit
+	Audit *audit.Log
 
 	// Dialer is the guard that connects to upstreams. The zero value allows
 	// public addresses only.
@@ -74,7 +75,7 @@ type Options struct {
 type Broker struct {
 	source    Source
 	key       seal.Key
-	audit     *Audit
+	audit     *audit.Log
 	dialer    *Dialer
 	tls       *tls.Config     // of upstreams; transports share its session tickets
 	upgrades  *http.Transport // HTTP/1.1 only: Upgrade does not exist in HTTP/2

@@ -2,9 +2,7 @@ package broker_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log"
 	"os"
 	"path/filepath"
@@ -32,39 +30,6 @@ func exampleLog(dir string) (path string, err error) {
 		}
 	}
 	return path, a.Close()
-}
-
-// An audit log is read record by record; more may be written meanwhile.
-func ExampleAuditReader() {
-	dir, err := os.MkdirTemp("", "example")
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer os.RemoveAll(dir)
-	path, err := exampleLog(dir)
-	if err != nil {
-		log.Fatal(err)
-	}
-	file, err := os.Open(path)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer file.Close()
-	in := broker.NewAuditReader(file, 0)
-	for {
-		r, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Printf("%d %s of %s to %s, fault %q\n", r.Seq, r.Kind, r.Request, r.Target, r.Fault)
-	}
-	// Output:
-	// 1 intent of r1 to https://api.example.com:443, fault ""
-	// 2 outcome of r1 to https://api.example.com:443, fault ""
-	// 3 outcome of r2 to https://new.example.com:443, fault "forbidden"
 }
 
 // A Filler makes rows of the records, one for each request.

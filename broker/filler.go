@@ -2,22 +2,22 @@ package broker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
-	"syscall"
 	"time"
 
+	"agentvault/broker/audit"
 	"agentvault/vault"
 )
 
 // A RequestLog is where a [Filler] puts what it reads.
 type RequestLog interface {
-	// LogTail returns how far the audit log has been taken in that has this
-	// identity.
-	LogTail(ctx context.Context, file string) (vault.LogTail, error)
+	// LogTail returns how far the audit log has been taken in, and whether there
+	// are any rows.
+	LogTail(ctx context.Context) (tail vault.LogTail, rows bool, err error)
 	// AppendRequests takes a stretch in, whole or not at all.
 	AppendRequests(ctx context.Context, b vault.RequestBatch) error
 	// ForgetRequests deletes some of what began before a time, and returns how
@@ -33,6 +33,14 @@ type FillerOptions struct {
 	// Appended signals that the audit log has grown. Nil: it is looked at at
 	// every pace.
 	Appended <-chan struct{}
+
+	// Safe returns the seq of the last record that will not be taken back; those
+	// behind it are left for later. Nil: all are safe.
+	Safe func() uint64
+
+	// Anew begins at the oldest record, whatever has been taken in: rows that were
+	// lost come back, and the others stay as they are.
+	Anew bool
 
 	// Into is required.
 	Into RequestLog
@@ -61,10 +69,10 @@ const (
 // that a killed one goes on where it was, and copying twice changes nothing.
 type Filler struct {
 	o    FillerOptions
-	file *os.File
 	tail vault.LogTail
-	in   *AuditReader
-	sick bool // the last attempt failed; said once
+	in   *audit.Reader // nil: not open
+	anew bool          // begin at the oldest record
+	sick bool          // the last attempt failed; said once
 
 	asked chan chan struct{} // for what there is now; answered by closing
 }
@@ -84,7 +92,7 @@ func NewFiller(o FillerOptions) (*Filler, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Filler{o: o, asked: make(chan chan struct{})}, nil
+	return &Filler{o: o, anew: o.Anew, asked: make(chan chan struct{})}, nil
 }
 
 // Run fills until ctx ends, and then takes in what there still is.
@@ -162,13 +170,25 @@ func (f *Filler) attempt(ctx context.Context) {
 	}
 }
 
+// errAnotherLog is that the log is not the one that was read so far: it was cut,
+// or replaced.
+var errAnotherLog = errors.New("the audit log does not go on where it was read to")
+
 // Fill takes in all that there is.
 func (f *Filler) Fill(ctx context.Context) error {
-	if ready, err := f.open(ctx); err != nil || !ready {
+	if err := f.open(ctx); err != nil {
 		return err
 	}
 	for {
 		b, n, err := f.read()
+		if errors.Is(err, errAnotherLog) {
+			f.o.Log.Error("the request log is filled anew from the oldest record", "err", err)
+			f.anew = true
+			if err := errors.Join(f.close(), f.open(ctx)); err != nil {
+				return err
+			}
+			continue
+		}
 		if err != nil {
 			return errors.Join(err, f.close())
 		}
@@ -182,51 +202,39 @@ func (f *Filler) Fill(ctx context.Context) error {
 	}
 }
 
-// open finds the place to go on at. It reports false while there is no record
-// yet.
-func (f *Filler) open(ctx context.Context) (bool, error) {
+// open finds the place to go on at.
+func (f *Filler) open(ctx context.Context) error {
 	if f.in != nil {
-		return true, nil
+		return nil
 	}
-	file, err := os.OpenFile(f.o.Path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	tail, rows, err := f.o.Into.LogTail(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
-	info, err := file.Stat()
-	if err != nil || !info.Mode().IsRegular() {
-		return false, errors.Join(err, file.Close())
+	if f.anew || !rows {
+		tail = vault.LogTail{}
 	}
-	id, err := auditIdentity(file)
-	if err != nil || id == "" {
-		return false, errors.Join(err, file.Close())
-	}
-	tail, err := f.o.Into.LogTail(ctx, id)
+	in := audit.NewReader(f.o.Path, audit.Position{Segment: tail.Segment, Offset: tail.Offset, MAC: tail.MAC})
+	fits, err := in.Fits()
 	if err != nil {
-		return false, errors.Join(err, file.Close())
+		return errors.Join(err, in.Close())
 	}
-	if !follows(file, info.Size(), tail) {
-		tail = vault.LogTail{File: id}
+	if !fits {
+		if err := in.Close(); err != nil {
+			return err
+		}
+		tail, in = vault.LogTail{}, audit.NewReader(f.o.Path, audit.Position{})
 	}
-	f.file, f.tail, f.in = file, tail, NewAuditReader(file, tail.Offset)
-	return true, nil
-}
-
-// follows reports whether the file goes on behind the tail with the record that
-// comes next.
-func follows(file io.ReaderAt, size int64, tail vault.LogTail) bool {
-	if tail.Offset > size {
-		return false
-	}
-	next, err := NewAuditReader(file, tail.Offset).Next()
-	return errors.Is(err, io.EOF) || err == nil && next.Seq == tail.Seq+1
+	f.tail, f.in, f.anew = tail, in, false
+	return nil
 }
 
 func (f *Filler) close() error {
-	if f.file == nil {
+	if f.in == nil {
 		return nil
 	}
-	err := f.file.Close()
-	f.file, f.in = nil, nil
+	err := f.in.Close()
+	f.in = nil
 	return err
 }
 
@@ -238,10 +246,13 @@ func (f *Filler) read() (vault.RequestBatch, int, error) {
 	if f.o.Retention > 0 {
 		oldest = f.o.Now().Add(-f.o.Retention)
 	}
+	if fits, err := f.in.Fits(); err != nil || !fits {
+		return b, 0, errors.Join(errAnotherLog, err)
+	}
 	n := 0
 	for ; n < fillBatch; n++ {
-		rec, err := f.in.Next()
-		var bad *BadRecordError
+		rec, err := f.next()
+		var bad *audit.BadLineError
 		switch {
 		case errors.Is(err, io.EOF):
 			return b, n, nil
@@ -249,13 +260,31 @@ func (f *Filler) read() (vault.RequestBatch, int, error) {
 			f.o.Log.Error("a line of the audit log is left out of the request log", "err", err)
 		case err != nil:
 			return b, n, err
+		case f.o.Safe != nil && rec.Seq > f.o.Safe():
+			f.in.Unread()
+			return b, n, nil
 		default:
 			b.Tail.Seq = rec.Seq
 			f.add(&b, at, rec, oldest)
 		}
-		b.Tail.Offset = f.in.Offset()
+		p := f.in.Position()
+		b.Tail.Segment, b.Tail.Offset, b.Tail.MAC = p.Segment, p.Offset, p.MAC
 	}
 	return b, n, nil
+}
+
+// next returns the next record, of whatever kind.
+func (f *Filler) next() (rec Record, err error) {
+	line, err := f.in.Next()
+	if err != nil {
+		return rec, err
+	}
+	if err := json.Unmarshal(line, &rec); err != nil {
+		p := f.in.Position()
+		err = &audit.BadLineError{Segment: p.Segment, Offset: p.Offset - int64(len(line)), Err: err}
+		return rec, err
+	}
+	return rec, nil
 }
 
 // add puts a record into a batch, where an outcome takes the place of its
@@ -270,7 +299,7 @@ func (f *Filler) add(b *vault.RequestBatch, at map[string]int, rec Record, oldes
 		}
 	}
 	r := rec.request()
-	if rec.Request == "" || r.Time.Before(oldest) {
+	if rec.Kind != "intent" && rec.Kind != "outcome" || rec.Request == "" || r.Time.Before(oldest) {
 		return
 	}
 	i, ok := at[r.ID]

@@ -1,11 +1,9 @@
 package broker_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,92 +15,12 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"agentvault/broker"
+	"agentvault/broker/audit"
 	"agentvault/store"
 	"agentvault/vault"
 )
 
-func TestAuditReader(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "audit.log")
-	a := openAudit(t, path)
-	for i := range 3 {
-		appendAll(t, a, &broker.Record{Request: fmt.Sprint("r", i), Kind: "intent", Path: "/<&>\u2028"})
-	}
-	log, err := os.OpenFile(path, os.O_RDWR|os.O_APPEND, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	r := broker.NewAuditReader(log, 0)
-	for i := range 3 {
-		rec, err := r.Next()
-		if err != nil || rec.Request != fmt.Sprint("r", i) || rec.Seq != uint64(i+1) || rec.Path != "/<&>\u2028" {
-			t.Errorf("%+v, %v", rec, err)
-		}
-	}
-	end := r.Offset()
-	atEnd := func(what string) {
-		t.Helper()
-		if _, err := r.Next(); !errors.Is(err, io.EOF) || r.Offset() != end {
-			t.Errorf("%s: %v at %d, want the end at %d", what, err, r.Offset(), end)
-		}
-	}
-	write := func(s string) {
-		t.Helper()
-		if _, err := log.WriteString(s); err != nil {
-			t.Fatal(err)
-		}
-	}
-	atEnd("behind the last record")
-	write(`{"seq":4,"request":`)
-	atEnd("before half a record")
-	atEnd("again")
-	write("\"r3\"}\n")
-	if rec, err := r.Next(); err != nil || rec.Request != "r3" {
-		t.Errorf("%+v, %v", rec, err)
-	}
-	for _, bad := range []string{"\n", "no JSON\n", strings.Repeat("x", 1<<20) + "\n", `{"seq":-1}` + "\n"} {
-		write(bad)
-		var e *broker.BadRecordError
-		if _, err := r.Next(); !errors.As(err, &e) {
-			t.Errorf("%.10q: %v", bad, err)
-		}
-	}
-	write(`{"seq":5,"request":"r4"}` + "\n")
-	if rec, err := r.Next(); err != nil || rec.Request != "r4" {
-		t.Errorf("behind bad lines: %+v, %v", rec, err)
-	}
-	end = r.Offset()
-	write(strings.Repeat("x", 1<<20))
-	atEnd("before half a line that is too long")
-}
-
-// Whatever stands in the file, each whole line is passed once, and nothing of
-// what is not whole.
-func FuzzAuditReader(f *testing.F) {
-	for _, log := range []string{"", "\n", "{}\n{", `{"seq":1,"request":"a"}` + "\n", strings.Repeat("x", 300<<10) + "\n{}\n", strings.Repeat("x", 300<<10)} {
-		f.Add([]byte(log))
-	}
-	f.Fuzz(func(t *testing.T, log []byte) {
-		r := broker.NewAuditReader(bytes.NewReader(log), 0)
-		lines := 0
-		for {
-			_, err := r.Next()
-			var bad *broker.BadRecordError
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil && !errors.As(err, &bad) {
-				t.Fatal(err)
-			}
-			lines++
-		}
-		if want := bytes.Count(log, []byte("\n")); lines != want || r.Offset() != int64(bytes.LastIndexByte(log, '\n')+1) {
-			t.Errorf("%d lines up to %d, want %d", lines, r.Offset(), want)
-		}
-	})
-}
-
-func openAudit(t *testing.T, path string) *broker.Audit {
+func openAudit(t *testing.T, path string) *audit.Log {
 	t.Helper()
 	a, err := broker.OpenAudit(path, auditKey)
 	if err != nil {
@@ -112,7 +30,7 @@ func openAudit(t *testing.T, path string) *broker.Audit {
 	return a
 }
 
-func appendAll(t *testing.T, a *broker.Audit, records ...*broker.Record) {
+func appendAll(t *testing.T, a *audit.Log, records ...*broker.Record) {
 	t.Helper()
 	for _, r := range records {
 		if err := a.Append(r); err != nil {
@@ -125,7 +43,7 @@ func appendAll(t *testing.T, a *broker.Audit, records ...*broker.Record) {
 type filling struct {
 	t     *testing.T
 	path  string
-	audit *broker.Audit
+	audit *audit.Log
 	db    *store.DB
 	now   time.Time
 }
@@ -314,6 +232,74 @@ func TestFillerGoesOnWhereItWasKilled(t *testing.T) {
 	}
 }
 
+// Whatever rows were lost, the log gives them back as they were, from all of its
+// segments.
+func TestFillerRebuilds(t *testing.T) {
+	f := newFilling(t)
+	_ = f.audit.Close()
+	var err error
+	if f.audit, err = audit.Open(audit.Options{Path: f.path, Key: auditKey, SegmentSize: 20_000}); err != nil {
+		t.Fatal(err)
+	}
+	defer f.audit.Close()
+	running := f.filler(0) // from the first record on, over every rotation
+	for i := range 600 {
+		appendAll(t, f.audit, f.intent(fmt.Sprintf("r%04d", i)))
+		if i >= 10 {
+			appendAll(t, f.audit, f.outcome(fmt.Sprintf("r%04d", i-10), 200))
+		}
+		if i%50 == 0 {
+			if err := running.Fill(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f.now = f.now.Add(time.Second)
+	}
+	f.fill()
+	want := f.rows()
+	if segments, err := filepath.Glob(filepath.Join(filepath.Dir(f.path), "audit.*.log")); err != nil || len(segments) < 10 || len(want) != 600 {
+		t.Fatalf("%d full segments, %d rows, %v", len(segments), len(want), err)
+	}
+	for what, lost := range map[string]int{"all": 10_000, "some": 250} {
+		if _, err := f.db.ForgetRequests(t.Context(), f.now.Add(time.Hour), lost); err != nil {
+			t.Fatal(err)
+		}
+		r, err := broker.NewFiller(broker.FillerOptions{Path: f.path, Into: f.db, Anew: what == "some"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Fill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		byTime := cmp.Options{cmpopts.IgnoreFields(vault.Request{}, "Change", "Row"), cmpopts.EquateEmpty()}
+		if d := cmp.Diff(want, f.rows(), byTime); d != "" {
+			t.Errorf("%s lost: %s", what, d)
+		}
+	}
+}
+
+// What may be taken back is not taken in.
+func TestFillerLeavesWhatIsNotSafe(t *testing.T) {
+	f := newFilling(t)
+	appendAll(t, f.audit, f.intent("a"), f.intent("b"), f.intent("c"))
+	safe := uint64(2)
+	r, err := broker.NewFiller(broker.FillerOptions{Path: f.path, Into: f.db, Safe: func() uint64 { return safe }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{2, 2, 3, 3} {
+		if i == 2 {
+			safe = 3
+		}
+		if err := r.Fill(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(f.rows()); got != want {
+			t.Errorf("%d rows, want %d", got, want)
+		}
+	}
+}
+
 // Half a record at the end waits for its other half, or for the next start,
 // which removes it.
 func TestFillerAndATornLine(t *testing.T) {
@@ -431,7 +417,7 @@ func TestFillerWithoutALog(t *testing.T) {
 		t.Errorf("an empty log: %v", err)
 	}
 	f.path += ".missing"
-	if err := f.filler(0).Fill(t.Context()); !errors.Is(err, os.ErrNotExist) {
+	if err := f.filler(0).Fill(t.Context()); err != nil || len(f.rows()) != 0 {
 		t.Errorf("no log: %v", err)
 	}
 	for _, o := range []broker.FillerOptions{{}, {Path: f.path}, {Into: f.db}} {

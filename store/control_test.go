@@ -26,6 +26,7 @@ var control = []part{
 	{"proposals are listed as asked for", proposalsListed},
 	{"proposals count per vault", proposalNumbers},
 	{"the record of changes comes back newest first", events},
+	{"events are read in their order, and forgotten", eventsInOrder},
 	{"deleting a vault takes all along but the record", controlCascade},
 	{"only what decisions depend on grows the revision", controlRevision},
 }
@@ -317,6 +318,54 @@ func events(t *testing.T, db *store.DB) {
 			return err
 		})
 	}
+}
+
+func eventsInOrder(t *testing.T, db *store.DB) {
+	after := func(id int64, limit int) (ids []int64) {
+		t.Helper()
+		list, err := db.EventsAfter(t.Context(), id, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range list {
+			ids = append(ids, e.ID)
+		}
+		return ids
+	}
+	last := func(want int64) {
+		t.Helper()
+		if id, err := db.LastEvent(t.Context()); err != nil || id != want {
+			t.Errorf("LastEvent: %d, %v; want %d", id, err, want)
+		}
+	}
+	last(0)
+	for i := range 5 {
+		put(t, db, func(tx vault.Tx) error {
+			return tx.PutEvent(vault.Event{Time: epoch.Add(time.Duration(i) * time.Minute), Action: "vault.create"})
+		})
+	}
+	last(5)
+	diff(t, "all", []int64{1, 2, 3, 4, 5}, after(0, 10))
+	diff(t, "a page", []int64{3, 4}, after(2, 2))
+	diff(t, "none", []int64(nil), after(5, 2))
+	for _, step := range []struct {
+		before time.Time
+		upTo   int64
+		limit  int
+		left   []int64
+	}{
+		{epoch, 5, 10, []int64{1, 2, 3, 4, 5}},
+		{far, 0, 10, []int64{1, 2, 3, 4, 5}},
+		{far, 3, 1, []int64{2, 3, 4, 5}},
+		{epoch.Add(2 * time.Minute), 5, 10, []int64{3, 4, 5}},
+		{far, 5, 10, nil},
+	} {
+		if _, err := db.ForgetEvents(t.Context(), step.before, step.upTo, step.limit); err != nil {
+			t.Fatal(err)
+		}
+		diff(t, "left", step.left, after(0, 10))
+	}
+	last(5)
 }
 
 func controlCascade(t *testing.T, db *store.DB) {

@@ -15,19 +15,19 @@ import (
 // log by this process. Signals fold into one. The function ends them.
 func (db *DB) Logged() (<-chan struct{}, func()) { return db.logged.subscribe() }
 
-// LogTail returns how far the audit log has been taken in whose first record
-// has this mac. It is the beginning for one that is not known, and when the
-// request log has been emptied.
-func (db *DB) LogTail(ctx context.Context, file string) (vault.LogTail, error) {
-	tail := vault.LogTail{File: file}
-	err := read(ctx, db.readers, func(t *tx) error {
-		return t.one(`SELECT seq, bytes FROM log_tails WHERE file = ? AND EXISTS (SELECT 1 FROM requests)`,
-			[]any{file}, &tail.Seq, &tail.Offset)
+// LogTail returns how far the audit log has been taken in, and whether the
+// request log has any rows.
+func (db *DB) LogTail(ctx context.Context) (tail vault.LogTail, rows bool, err error) {
+	err = read(ctx, db.readers, func(t *tx) error {
+		if err := t.one(`SELECT EXISTS (SELECT 1 FROM requests)`, nil, &rows); err != nil {
+			return err
+		}
+		return t.one(`SELECT segment, bytes, seq, mac FROM log_tail`, nil, &tail.Segment, &tail.Offset, &tail.Seq, &tail.MAC)
 	})
 	if errors.Is(err, vault.ErrNotFound) {
 		err = nil
 	}
-	return tail, err
+	return tail, rows, err
 }
 
 // AppendRequests takes in what a stretch of an audit log says. No decision
@@ -74,8 +74,9 @@ func (t *tx) appendRequests(b vault.RequestBatch) error {
 	}
 	return errors.Join(
 		t.exec(`UPDATE request_changes SET value = ?`, change),
-		t.exec(`INSERT INTO log_tails (file, seq, bytes) VALUES (?, ?, ?)
-			ON CONFLICT (file) DO UPDATE SET seq = excluded.seq, bytes = excluded.bytes`, b.Tail.File, b.Tail.Seq, b.Tail.Offset),
+		t.exec(`INSERT INTO log_tail (id, segment, bytes, seq, mac) VALUES (1, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
+			segment = excluded.segment, bytes = excluded.bytes, seq = excluded.seq, mac = excluded.mac`,
+			b.Tail.Segment, b.Tail.Offset, b.Tail.Seq, b.Tail.MAC),
 	)
 }
 

@@ -23,7 +23,7 @@ var requestParts = []struct {
 	{"requests are found by each part of a query", requestQueries},
 	{"requests are followed in the order of changes", requestsFollowed},
 	{"changes are not given out twice, whatever is forgotten", requestChanges},
-	{"the tail is that of its file, and lost with the rows", logTail},
+	{"the tail goes with the rows, and outlives them", logTail},
 	{"uses of credentials keep the last", credentialUses},
 	{"shapes are counted", requestShapes},
 	{"the request log neither grows the revision nor signals a change", requestsAreQuiet},
@@ -207,27 +207,29 @@ func requestChanges(t *testing.T, db *store.DB) {
 }
 
 func logTail(t *testing.T, db *store.DB) {
-	tail := func(file string) vault.LogTail {
+	check := func(what string, want vault.LogTail, wantRows bool) {
 		t.Helper()
-		got, err := db.LogTail(t.Context(), file)
-		if err != nil {
-			t.Fatal(err)
+		got, rows, err := db.LogTail(t.Context())
+		if err != nil || rows != wantRows {
+			t.Errorf("%s: rows %v, %v", what, rows, err)
 		}
-		return got
+		diff(t, what, want, got)
 	}
-	diff(t, "of nothing", vault.LogTail{File: "f-1"}, tail("f-1"))
-	for _, at := range []vault.LogTail{{File: "f-1", Seq: 3, Offset: 300}, {File: "f-2", Seq: 1, Offset: 100}, {File: "f-1", Seq: 5, Offset: 500}} {
+	check("of nothing", vault.LogTail{}, false)
+	var at vault.LogTail
+	for _, at = range []vault.LogTail{
+		{Segment: 1, Offset: 300, Seq: 3, MAC: "m-3"}, {Segment: 1, Offset: 500, Seq: 5, MAC: "m-5"}, {Segment: 2, Offset: 100, Seq: 7, MAC: "m-7"},
+	} {
 		b := vault.RequestBatch{Requests: []vault.Request{sampleRequest("a")}, Tail: at}
 		if err := db.AppendRequests(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
-		diff(t, "of what was taken in", at, tail(at.File))
+		check("of what was taken in", at, true)
 	}
-	diff(t, "of the other file", vault.LogTail{File: "f-2", Seq: 1, Offset: 100}, tail("f-2"))
 	if _, err := db.ForgetRequests(t.Context(), far, 10); err != nil {
 		t.Fatal(err)
 	}
-	diff(t, "of an empty log", vault.LogTail{File: "f-1"}, tail("f-1"))
+	check("of an empty log", at, false)
 }
 
 func credentialUses(t *testing.T, db *store.DB) {
@@ -321,7 +323,7 @@ func requestsRollback(t *testing.T, db *store.DB) {
 	takeIn(t, db, sampleRequest("a"))
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := db.AppendRequests(ended, vault.RequestBatch{Requests: []vault.Request{sampleRequest("b")}, Tail: vault.LogTail{File: "f"}}); err == nil {
+	if err := db.AppendRequests(ended, vault.RequestBatch{Requests: []vault.Request{sampleRequest("b")}, Tail: vault.LogTail{Segment: 1}}); err == nil {
 		t.Error("no error")
 	}
 	if got := foundIDs(t, db, vault.RequestQuery{}); got != "a" {

@@ -107,12 +107,13 @@ type RequestBatch struct {
 // A CredentialUse names a credential that was put on a request.
 type CredentialUse struct{ VaultID, Key string }
 
-// A LogTail is how far an audit log has been taken in. The zero LogTail is its
-// beginning.
+// A LogTail is how far the audit log has been taken in: the place behind a
+// record. The zero LogTail is its beginning.
 type LogTail struct {
-	File   string // what tells one audit log from another: its first record's mac
-	Seq    uint64 // of the last record
-	Offset int64  // bytes, behind the last record
+	Segment uint64 // number of the log's segment
+	Offset  int64  // in it, in bytes
+	Seq     uint64 // of the record
+	MAC     string // of the record, hex
 }
 
 // refusalCodes are the faults of requests that the vault did not let out. The

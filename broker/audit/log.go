@@ -2,6 +2,7 @@ package audit
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -110,7 +111,7 @@ type mark struct {
 // is an ErrWrite; then the log is as if Append had not been called.
 func (l *Log) Append(record any) error { return l.append(record, 0) }
 
-// AppendChange is Append for a record whose "event" is this id; ids grow.
+// AppendChange is Append for a record whose "event" is this id.
 func (l *Log) AppendChange(record any, event int64) error { return l.append(record, event) }
 
 func (l *Log) append(record any, event int64) error {
@@ -158,7 +159,7 @@ func (l *Log) write(seq uint64, rest []byte, event int64) error {
 		l.torn = n > 0 && l.file.Truncate(l.end.size) != nil
 		return err
 	}
-	l.end = mark{seq, m, l.end.size + int64(n), max(event, l.end.event)}
+	l.end = mark{seq, m, l.end.size + int64(n), cmp.Or(event, l.end.event)}
 	l.fresh = false
 	return nil
 }

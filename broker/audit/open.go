@@ -154,7 +154,7 @@ func (l *Log) resume(f *os.File, info fs.FileInfo, last uint64) error {
 	if err != nil {
 		return err
 	}
-	l.end = mark{e.Seq, e.mac, end, max(event, first.Event)}
+	l.end = mark{e.Seq, e.mac, end, event}
 	return l.settle()
 }
 
@@ -200,7 +200,7 @@ func lastEvent(src io.ReaderAt, from int64) (event int64, err error) {
 			continue
 		}
 		if e, err := parse(line); err == nil {
-			event = max(event, e.Event)
+			event = e.Event
 		}
 	}
 }

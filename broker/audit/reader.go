@@ -113,8 +113,8 @@ func (r *Reader) Close() error {
 // the position names: it is the same log, and was not cut. It has not read
 // anything then.
 func (r *Reader) Fits() (bool, error) {
-	if r.at.Segment == 0 {
-		return true, nil
+	if r.at.Offset == 0 {
+		return true, nil // there is none
 	}
 	segment := r.at.Segment
 	if r.file == nil {
@@ -127,10 +127,10 @@ func (r *Reader) Fits() (bool, error) {
 	if r.at.Segment != segment {
 		return false, nil
 	}
-	if r.at.Offset == 0 {
-		return true, nil
+	want := "\n" // behind a line that is no record
+	if r.at.MAC != "" {
+		want = r.at.MAC + macEnd
 	}
-	want := r.at.MAC + macEnd
 	got := make([]byte, len(want))
 	if r.at.Offset < int64(len(want)) {
 		return false, nil
@@ -152,7 +152,7 @@ func (r *Reader) advance() error {
 // open opens the position's segment, or the next one that is there. It returns
 // io.EOF where there is none yet.
 func (r *Reader) open() error {
-	for tries := range 5 { // segments may get their numbers meanwhile
+	for range 5 { // segments may get their numbers meanwhile
 		file, first, newestErr := openNewest(r.path)
 		if newestErr != nil && !errors.Is(newestErr, fs.ErrNotExist) && !errors.Is(newestErr, errNoRecord) {
 			return newestErr
@@ -162,7 +162,7 @@ func (r *Reader) open() error {
 			return errors.Join(err, closeAny(file))
 		}
 		n := len(there)
-		if n > 0 && (errors.Is(newestErr, errNoRecord) || tries > 2 && first <= there[n-1]) {
+		if n > 0 && first > 0 && first <= there[n-1] && stillNewest(r.path, file) {
 			first = there[n-1] + 1 // its header was changed
 		}
 		i, _ := slices.BinarySearch(there, r.at.Segment)
@@ -219,6 +219,13 @@ func openNewest(path string) (*os.File, uint64, error) {
 		return file, 0, nil
 	}
 	return file, first.number(), nil
+}
+
+// stillNewest reports whether a file has not got its number yet.
+func stillNewest(path string, f *os.File) bool {
+	now, err1 := os.Lstat(path)
+	was, err2 := f.Stat()
+	return err1 == nil && err2 == nil && os.SameFile(now, was)
 }
 
 func closeAny(f *os.File) error {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -126,7 +127,7 @@ type walk struct {
 
 func (w *walk) run() error {
 	w.report.Lost = []Loss{}
-	newest, number, full, err := snapshot(w.Path)
+	newest, number, full, err := w.snapshot()
 	if err != nil {
 		return err
 	}
@@ -150,8 +151,9 @@ func (w *walk) run() error {
 
 // snapshot is the newest segment, nil if there is none, its number, and those of
 // the full ones at that time.
-func snapshot(path string) (newest *os.File, number uint64, full []uint64, err error) {
-	for tries := 1; ; tries++ {
+func (w *walk) snapshot() (newest *os.File, number uint64, full []uint64, err error) {
+	path := w.Path
+	for {
 		newest, number, err = openNewest(path)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNoRecord) {
 			return nil, 0, nil, err
@@ -167,16 +169,30 @@ func snapshot(path string) (newest *os.File, number uint64, full []uint64, err e
 		if newest == nil {
 			return nil, 0, full, nil
 		}
-		if unknown || number <= before && tries > 3 { // its header was changed
-			number = before + 1
+		if number > before+1 && !w.signedHeader(newest) || (unknown || number <= before) && stillNewest(path, newest) {
+			number, unknown = before+1, false // it has no header, or it was changed
 		}
-		if number > before {
+		if number > before && !unknown {
 			return newest, number, full, nil
 		}
 		if err := newest.Close(); err != nil { // it got its number meanwhile
 			return nil, 0, nil, err
 		}
 	}
+}
+
+// signedHeader reports whether a segment begins with a header that was written
+// with the key.
+func (w *walk) signedHeader(src io.ReaderAt) bool {
+	in := newLines(src, 0)
+	defer in.done()
+	line, err := in.next()
+	if err != nil {
+		return false
+	}
+	e, err := parse(line)
+	prev, ok := parseMAC(e.PreviousMAC)
+	return err == nil && ok && w.chain.next(prev, e.body) == e.mac
 }
 
 // open opens a segment. The newest is open already, and stays so.
@@ -319,7 +335,7 @@ func (w *walk) bad(path string, line int, offset int64, problem, detail string) 
 func (w *walk) tail(file *os.File, path string, full bool, in *lines) error {
 	w.end = place{path: path, line: in.number + 1, offset: in.offset}
 	rest, err := io.ReadAll(io.NewSectionReader(file, in.offset, MaxLine))
-	if err != nil || len(rest) == 0 {
+	if err != nil || len(rest) == 0 || bytes.IndexByte(rest, '\n') >= 0 { // it grows
 		return err
 	}
 	switch {

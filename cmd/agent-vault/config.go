@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/viper"
 
 	"agentvault/broker"
+	"agentvault/broker/audit"
 )
 
 // A config is the server's configuration, checked. Keys are documented in
@@ -32,9 +33,11 @@ type config struct {
 	AgentRate              int // requests per second of one agent's token to the server itself
 	AgentConcurrent        int
 	LogLevel               slog.Level
-	LogFormat              string // "text" or "json"
-	Retention              time.Duration
-	PprofSocket            string // "" for none
+	LogFormat              string        // "text" or "json"
+	Retention              time.Duration // of the request log
+	EventRetention         time.Duration // of the record of changes
+	Audit                  audit.Options // what is configured of it
+	PprofSocket            string        // "" for none
 }
 
 // A key is one configuration key: its default decides its type.
@@ -66,6 +69,11 @@ var keys = []key{
 	{"log.level", "info", "log-level", "debug, info, warn or error"},
 	{"log.format", "text", "log-format", "text or json"},
 	{"log.retention", "720h", "", "how long the request log keeps a request; 0: for good"},
+	{"log.event_retention", "8760h", "", "how long the record of changes keeps an event; 0: for good"},
+	{"audit.sync", "process", "", "what audit records survive: the end of the process, or power (loss of)"},
+	{"audit.segment_size", "64MiB", "", "how large a segment of the audit log becomes"},
+	{"audit.segment_age", "168h", "", "how old a segment becomes before another begins; 0: any age"},
+	{"audit.retention", "0", "", "how long the audit log keeps a record; 0: for good"},
 	{"debug.pprof_socket", "", "", "unix socket that gives profiles of the running server (default: none)"},
 }
 
@@ -154,6 +162,11 @@ func checkConfig(r reader) (*config, error) {
 		{"log.level", func(n string) (err error) { c.LogLevel, err = r.level(n); return err }},
 		{"log.format", func(n string) (err error) { c.LogFormat, err = r.oneOf(n, "text", "json"); return err }},
 		{"log.retention", func(n string) (err error) { c.Retention, err = r.retention(n); return err }},
+		{"log.event_retention", func(n string) (err error) { c.EventRetention, err = r.retention(n); return err }},
+		{"audit.sync", func(n string) (err error) { c.Audit.Power, err = r.power(n); return err }},
+		{"audit.segment_size", func(n string) (err error) { c.Audit.SegmentSize, err = r.size(n); return err }},
+		{"audit.segment_age", func(n string) (err error) { c.Audit.SegmentAge, err = r.hours(n, "for any age"); return err }},
+		{"audit.retention", func(n string) (err error) { c.Audit.Retention, err = r.retention(n); return err }},
 		{"debug.pprof_socket", func(n string) (err error) { c.PprofSocket, err = r.socket(n, c.DataDir); return err }},
 	}
 	for _, s := range steps {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,14 +89,44 @@ func (r reader) level(name string) (slog.Level, error) {
 	return levels[s], err
 }
 
-// retention is a duration of at least an hour, or 0.
-func (r reader) retention(name string) (time.Duration, error) {
+// retention is a duration of at least an hour, or 0 to keep all.
+func (r reader) retention(name string) (time.Duration, error) { return r.hours(name, "to keep all") }
+
+// hours is a duration of at least an hour, or 0 for a purpose.
+func (r reader) hours(name, zero string) (time.Duration, error) {
 	spelled := fmt.Sprint(r.v.Get(inner(name))) // 0 may be written as a number
 	d, err := time.ParseDuration(spelled)
 	if err != nil || d != 0 && d < time.Hour {
-		return 0, fmt.Errorf("it must be a duration of at least 1h, as in 720h, or 0 to keep all, not %q", spelled)
+		return 0, fmt.Errorf("it must be a duration of at least 1h, as in 720h, or 0 %s, not %q", zero, spelled)
 	}
 	return d, nil
+}
+
+// power reports whether records must survive a loss of power.
+func (r reader) power(name string) (bool, error) {
+	s, err := r.oneOf(name, "process", "power")
+	return s == "power", err
+}
+
+// Bounds of a size in bytes.
+const (
+	minSize = 1 << 20
+	maxSize = 1 << 40
+)
+
+// size is a number of bytes with its unit, as in 64MiB.
+func (r reader) size(name string) (int64, error) {
+	s, err := r.string(name)
+	if err != nil {
+		return 0, err
+	}
+	for unit, bytes := range map[string]int64{"MiB": 1 << 20, "GiB": 1 << 30} {
+		digits, ok := strings.CutSuffix(s, unit)
+		if n, err := strconv.ParseInt(digits, 10, 32); ok && err == nil && n*bytes >= minSize && n*bytes <= maxSize {
+			return n * bytes, nil
+		}
+	}
+	return 0, fmt.Errorf("it must be a size from 1MiB to 1024GiB, as in 64MiB, not %q", s)
 }
 
 func (r reader) listener(name string) (string, error) {

@@ -22,6 +22,7 @@ import (
 
 	"agentvault/api"
 	"agentvault/broker"
+	"agentvault/broker/audit"
 	"agentvault/ca"
 	"agentvault/mitm"
 	"agentvault/pathproxy"
@@ -37,7 +38,7 @@ type instance struct {
 	operator operator
 	lock     *os.File
 	db       *store.DB
-	audit    *broker.Audit
+	audit    *audit.Log
 	broker   *broker.Broker
 	registry *vault.Registry
 	proxy    *mitm.Proxy
@@ -49,8 +50,8 @@ type instance struct {
 	stop     context.CancelFunc // of the View's loop
 	stopping chan struct{}      // closed when the API stops: nobody is to wait any more
 	running  sync.WaitGroup
-	endLog   context.CancelFunc // of the request log's filler
-	logging  sync.WaitGroup     // for the filler
+	endLog   context.CancelFunc // of what keeps the records
+	logging  sync.WaitGroup     // for that
 	failed   chan error         // a listener that ended by itself
 }
 
@@ -115,7 +116,7 @@ func startInstance(ctx context.Context, cfg *config, master masterSource, stderr
 
 // build makes the parts that answer requests.
 func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Authority, metrics *prometheus.Registry) (err error) {
-	if i.audit, err = broker.OpenAudit(i.auditPath(), key.ForAudit()); err != nil {
+	if err := i.openAudit(ctx, key, metrics); err != nil {
 		return err
 	}
 	if i.broker, err = broker.New(broker.Options{
@@ -125,9 +126,7 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 	}); err != nil {
 		return err
 	}
-	filler, err := broker.NewFiller(broker.FillerOptions{
-		Path: i.auditPath(), Appended: i.audit.Appended(), Into: i.db, Retention: i.cfg.Retention, Log: i.log,
-	})
+	filler, mirror, err := i.recorders()
 	if err != nil {
 		return err
 	}
@@ -165,11 +164,15 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 	i.running.Go(func() { i.registry.Run(loop) })
 	logging, endLog := context.WithCancel(context.Background())
 	i.endLog = endLog
-	i.logging.Go(func() { filler.Run(logging) })
+	filling, endFilling := context.WithCancel(context.Background())
+	i.logging.Go(func() {
+		defer endFilling() // after the last change was copied
+		mirror.Run(logging)
+	})
+	i.logging.Go(func() { filler.Run(filling) })
+	i.logging.Go(func() { i.audit.Run(logging) })
 	return nil
 }
-
-func (i *instance) auditPath() string { return filepath.Join(i.cfg.DataDir, "audit.log") }
 
 // newAPIServer serves the path entrance before any mux, which would clean its
 // paths, and the API for the rest.

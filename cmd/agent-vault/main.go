@@ -77,7 +77,7 @@ understood; vault run passes its command's on.`,
 		serverCommand(), authCommand(), applyCommand(), vaultCommand(), userCommand(),
 		agentCommand(), sessionCommand(), caCommand(),
 		credentialCommand(), serviceCommand(), catalogCommand(), proposalCommand(), eventsCommand(),
-		logsCommand(), hostsCommand(), policyCommand(),
+		logsCommand(), hostsCommand(), auditCommand(), policyCommand(),
 		demoCommand(), demoAgentCommand(), completionCommand(), versionCommand(),
 	)
 	return root

@@ -11,6 +11,7 @@ import (
 
 	"agentvault/store"
 	"agentvault/vault"
+	"agentvault/vault/seal"
 )
 
 func resetPasswordCommand() *cobra.Command {
@@ -60,7 +61,19 @@ what the server needs to start: the master password, or the key file.`,
 }
 
 // withRegistry opens the data of a server that does not run.
-func withRegistry(ctx context.Context, cfg *config, master masterSource, std stdio, f func(*vault.Registry) error) (err error) {
+func withRegistry(ctx context.Context, cfg *config, master masterSource, std stdio, f func(*vault.Registry) error) error {
+	return withData(ctx, cfg, master, newOperator(cfg, std.err), true, func(db *store.DB, key seal.Key) error {
+		r, err := vault.New(vault.Options{Store: db, Key: key})
+		if err != nil {
+			return err
+		}
+		return f(r)
+	})
+}
+
+// withData opens the data of a server: of one that does not run, if it is to be
+// alone.
+func withData(ctx context.Context, cfg *config, master masterSource, op operator, alone bool, f func(*store.DB, seal.Key) error) (err error) {
 	if err := forbidCores(); err != nil {
 		return err
 	}
@@ -68,23 +81,24 @@ func withRegistry(ctx context.Context, cfg *config, master masterSource, std std
 	if _, err := os.Stat(path); err != nil {
 		return hint(fmt.Errorf("there is no data of a server in %s", cfg.DataDir), "name the folder with --data-dir")
 	}
-	lock, err := lockFolder(cfg.DataDir)
-	if err != nil {
-		return err
+	if alone {
+		lock, err := lockFolder(cfg.DataDir)
+		if err != nil {
+			return err
+		}
+		defer lock.Close() // nothing was written to it
 	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
 	db, err := store.Open(ctx, store.Options{Path: path})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	key, err := unlock(ctx, db, cfg.DataDir, master, newOperator(cfg, std.err))
+	if _, exists, err := db.Keyring(ctx); err != nil || !exists {
+		return errors.Join(err, fmt.Errorf("no server has been started on %s yet", cfg.DataDir))
+	}
+	key, err := unlock(ctx, db, cfg.DataDir, master, op)
 	if err != nil {
 		return err
 	}
-	r, err := vault.New(vault.Options{Store: db, Key: key})
-	if err != nil {
-		return err
-	}
-	return f(r)
+	return f(db, key)
 }

@@ -118,6 +118,16 @@ func (k Key) ForAudit() []byte {
 	return (*sub.bytes)[:]
 }
 
+// ForCheckpoints derives the seed of the Ed25519 key that signs exports of the
+// audit log, KeySize bytes (RFC 8032 §5.1.5). The zero Key derives nil.
+func (k Key) ForCheckpoints() []byte {
+	sub := k.derive("agent-vault audit checkpoints v1")
+	if sub.bytes == nil {
+		return nil
+	}
+	return (*sub.bytes)[:]
+}
+
 // MAC is a HMAC-SHA256 of the message under a key for the purpose alone.
 // The zero Key has none, and panics.
 func (k Key) MAC(purpose, message string) (sum [sha256.Size]byte) {

@@ -98,8 +98,10 @@ func TestTheZeroKeySealsNothing(t *testing.T) {
 	if box, err := (seal.Key{}).ForVault("v1").Seal(home, seal.NewPlaintext(nil)); err == nil {
 		t.Errorf("a key of the zero key sealed %d bytes", len(box))
 	}
-	if b := (seal.Key{}).ForAudit(); b != nil {
-		t.Errorf("the zero key derived %x", b)
+	for _, b := range [][]byte{(seal.Key{}).ForAudit(), (seal.Key{}).ForCheckpoints()} {
+		if b != nil {
+			t.Errorf("the zero key derived %x", b)
+		}
 	}
 }
 
@@ -113,6 +115,9 @@ func TestKeysAreSeparate(t *testing.T) {
 	again, _ := seal.KeyFromBytes(bytes.Repeat([]byte{7}, seal.KeySize))
 	if !bytes.Equal(key.ForAudit(), again.ForAudit()) {
 		t.Errorf("one key derived two values")
+	}
+	if !bytes.Equal(key.ForCheckpoints(), again.ForCheckpoints()) || bytes.Equal(key.ForCheckpoints(), key.ForAudit()) {
+		t.Errorf("the key of checkpoints is not one of its own")
 	}
 	if bytes.Equal(key.ForAudit(), key.ForVault("a").ForAudit()) || bytes.Equal(key.ForVault("a").ForAudit(), key.ForVault("b").ForAudit()) {
 		t.Errorf("two purposes derived one value")
