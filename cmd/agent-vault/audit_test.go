@@ -1,0 +1,176 @@
+package main_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"agentvault/broker/audit"
+)
+
+// verifyAudit runs `audit verify` on the server's folder.
+func (i *instance) verifyAudit(args ...string) (report audit.Report, errs string, status int) {
+	i.t.Helper()
+	out, errs, err := i.run("", append([]string{"audit", "verify", "--data-dir", i.path("data"), "-o", "json"}, args...)...)
+	if exit, ok := err.(*exec.ExitError); ok {
+		status = exit.ExitCode()
+	} else if err != nil {
+		i.t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(out), &report); err != nil {
+		i.t.Fatalf("%v: %s %s", err, out, errs)
+	}
+	return report, errs, status
+}
+
+// The first record that somebody changed is named; what stands before it is
+// what was written.
+func TestAuditVerifyNamesWhatWasChanged(t *testing.T) {
+	w := newWorld(t)
+	for n := range 5 {
+		w.do(byPath, w.token, call{host: "api.test", target: fmt.Sprint("/", n)})
+	}
+	w.must("", "logs") // all of it is taken in
+	if r, errs, status := w.verifyAudit(); status != 0 || r.Bad != nil || r.Records < 10 {
+		t.Fatalf("of a running server: %d %s %+v", status, errs, r)
+	}
+	if err := w.halt(); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(w.path("data/audit.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(whole, []byte(`"path":"/3"`))
+	line := bytes.Count(whole[:at], []byte("\n")) + 1
+	for what, change := range map[string]struct {
+		to      []byte
+		problem string
+	}{
+		"another path":  {bytes.Replace(whole, []byte(`"path":"/3"`), []byte(`"path":"/4"`), 1), audit.Changed},
+		"a line less":   {bytes.Join(append(bytes.SplitAfter(whole, []byte("\n"))[:line-1:line-1], bytes.SplitAfter(whole, []byte("\n"))[line:]...), nil), audit.Missing},
+		"cut before it": {bytes.Join(bytes.SplitAfter(whole, []byte("\n"))[:line-1], nil), audit.Cut},
+	} {
+		if err := os.WriteFile(w.path("data/audit.log"), change.to, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, errs, status := w.verifyAudit()
+		if status != 1 || r.Bad == nil || r.Bad.Line != line || r.Bad.Segment != "audit.log" || r.Bad.Problem != change.problem || r.Bad.Seq != uint64(line) {
+			t.Errorf("%s: %d %+v, want line %d: %s", what, status, r.Bad, line, change.problem)
+		}
+		if !oneLine.MatchString(errs) || !strings.Contains(errs, fmt.Sprintf("audit.log line %d ", line)) {
+			t.Errorf("%s: %s", what, errs)
+		}
+	}
+}
+
+// Changes of the control plane stand in the chain, each once, wherever the
+// server was killed; and the chain is whole.
+func TestKilledServerRecordsEachChangeOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs the time to start the server 8 times; run without -short")
+	}
+	i := newInstance(t, "audit: {sync: power}\n")
+	i.register()
+	login := i.login()
+	for round := range 8 {
+		var writers sync.WaitGroup
+		client := &http.Client{Timeout: 10 * time.Second}
+		acknowledged := make(chan struct{}, 100)
+		for n := range 3 {
+			writers.Go(func() {
+				for k := 0; ; k++ {
+					key := fmt.Sprintf("KEY_%d_%d_%d", round, n, k)
+					if !attempt(client, i.API+"/v1/credentials", login, fmt.Sprintf(`{"vault":"default","credentials":{%q:"value of %s"}}`, key, key)) {
+						return
+					}
+					select {
+					case acknowledged <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+		for range 1 + round {
+			<-acknowledged
+		}
+		if err := i.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		<-i.done
+		writers.Wait()
+		client.CloseIdleConnections()
+		i.start()
+	}
+	if err := i.halt(); err != nil { // copies what there still is
+		t.Fatal(err)
+	}
+	if r, errs, status := i.verifyAudit(); status != 0 || len(r.Lost) != 0 {
+		t.Errorf("%d %s %+v", status, errs, r)
+	}
+	i.start()
+	a := i.send("GET", "/v1/events?limit=1000", login, "")
+	var body struct {
+		Events []struct {
+			ID     int64
+			Object string
+		}
+	}
+	if err := json.Unmarshal([]byte(a.body), &body); err != nil || len(body.Events) < 20 {
+		t.Fatalf("%v %s", err, a.body)
+	}
+	raw, err := os.ReadFile(filepath.Join(i.path("data"), "audit.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	chained := map[int64]string{}
+	for line := range strings.Lines(string(raw)) {
+		var c struct {
+			Kind   string
+			Event  int64
+			Object string
+		}
+		if err := json.Unmarshal([]byte(line), &c); err != nil {
+			t.Fatal(err)
+		}
+		if c.Kind != audit.KindChange {
+			continue
+		}
+		if _, twice := chained[c.Event]; twice {
+			t.Errorf("event %d stands in the chain twice", c.Event)
+		}
+		chained[c.Event] = c.Object
+		if strings.Contains(c.Object, "value of") {
+			t.Errorf("a value stands in the chain: %s", c.Object)
+		}
+	}
+	for _, e := range body.Events {
+		if chained[e.ID] != e.Object {
+			t.Errorf("event %d is %q in the store and %q in the chain", e.ID, e.Object, chained[e.ID])
+		}
+	}
+}
+
+// attempt posts, and reports whether that was acknowledged.
+func attempt(client *http.Client, url, token, body string) bool {
+	req, err := http.NewRequest("POST", url, strings.NewReader(body))
+	if err != nil {
+		return false
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
