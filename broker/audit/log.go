@@ -92,6 +92,7 @@ type Log struct {
 	torn    bool  // behind end stands what is no whole record
 	end     mark
 	durable mark // what is on the disk; with Power only
+	renamed bool // the folder is to be synced before what follows counts as that
 	round   int  // grows when records were taken back that were not durable
 
 	appended chan struct{} // holds a signal while there is something new

@@ -64,13 +64,13 @@ func (l *Log) open() error {
 	var last uint64
 	if len(full) > 0 {
 		last = full[len(full)-1]
-		if l.end, err = endOf(sealedPath(l.o.Path, last)); err != nil {
-			return err
-		}
 	}
 	f, info, err := openFile(l.o.Path, os.O_RDWR|os.O_APPEND)
 	if errors.Is(err, fs.ErrNotExist) {
 		if last > 0 { // a crash in the middle of a rotation, or somebody took it away
+			if err := l.follow(last); err != nil {
+				return err
+			}
 			return l.begin(last + 1)
 		}
 		f, info, err = openFile(l.o.Path, os.O_RDWR|os.O_APPEND|os.O_CREATE|os.O_EXCL)
@@ -90,26 +90,29 @@ func (l *Log) open() error {
 	return nil
 }
 
-// endOf is the end of the chain in a full segment.
-func endOf(path string) (m mark, err error) {
+// follow takes up the end of the chain in the last full segment, behind which a
+// segment without a header goes on.
+func (l *Log) follow(last uint64) error {
+	path := sealedPath(l.o.Path, last)
 	f, err := openSegment(path)
 	if err != nil {
-		return m, err
+		return err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return m, err
+		return err
 	}
 	e, end, err := lastEntry(f, info.Size())
 	if err == nil && end == 0 {
 		err = errNoRecord
 	}
 	if err != nil {
-		return m, fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	event, err := lastEvent(f, 0)
-	return mark{e.Seq, e.mac, end, event}, err
+	l.end = mark{seq: e.Seq, mac: e.mac, event: event}
+	return err
 }
 
 // resume takes up the newest segment behind the number of the last full one.
@@ -133,8 +136,11 @@ func (l *Log) resume(f *os.File, info fs.FileInfo, last uint64) error {
 	}
 	l.begun = l.o.Now()
 	if end == 0 { // new, or a crash left no whole record in it
-		l.end.size, l.fresh = 0, true
+		l.fresh = true
 		if last > 0 {
+			if err := l.follow(last); err != nil {
+				return err
+			}
 			if err := l.writeOwn(l.end.seq+1, l.header(l.number)); err != nil {
 				return err
 			}

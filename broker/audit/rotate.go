@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -106,7 +105,8 @@ func (l *Log) replace() error {
 	}
 	was := l.file
 	l.enter(next, l.number+1, begin)
-	return errors.Join(l.syncNames(), was.Close())
+	_ = was.Close() // nothing is written to it any more
+	return nil
 }
 
 // create makes the next segment, under a name that Open takes for nothing, with
@@ -147,13 +147,13 @@ func (l *Log) begin(number uint64) error {
 		return errors.Join(err, f.Close())
 	}
 	l.enter(f, number, m)
-	return errors.Join(l.syncNames(), l.settle())
+	return l.settle()
 }
 
 // enter goes on in a segment that has its header.
 func (l *Log) enter(f *os.File, number uint64, begin mark) {
 	l.file, l.number, l.end, l.durable = f, number, begin, begin
-	l.begun, l.fresh, l.full = l.o.Now(), true, l.o.SegmentSize
+	l.begun, l.fresh, l.full, l.renamed = l.o.Now(), true, l.o.SegmentSize, true
 }
 
 // header is the record that a segment begins with.
@@ -162,19 +162,6 @@ func (l *Log) header(number uint64) segmentRecord {
 		header: header{Time: l.now(), Kind: KindSegment}, Segment: number,
 		PreviousSeq: l.end.seq, PreviousMAC: l.end.mac.String(), Event: l.end.event,
 	}
-}
-
-// syncNames makes the names of segments survive a loss of power, without which
-// what is in them would not.
-func (l *Log) syncNames() error {
-	if !l.o.Power {
-		return nil
-	}
-	d, err := os.Open(filepath.Dir(l.o.Path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // remove removes the segments whose last record is from before a time. First
@@ -210,7 +197,7 @@ func (l *Log) remove(before time.Time) error {
 	}
 	l.countSegments()
 	l.o.Log.Info("old segments of the audit log were removed", "segments", len(old), "to_seq", last.ToSeq)
-	return l.syncNames()
+	return nil
 }
 
 // lastOf is the last record of a full segment.

@@ -2,6 +2,8 @@ package audit
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -29,10 +31,13 @@ func (l *Log) commit(seq uint64, round int) error {
 // flush waits for the disk. Its caller holds syncing, and not mu.
 func (l *Log) flush() error {
 	l.mu.Lock()
-	f, upTo := l.file, l.end
+	f, upTo, renamed := l.file, l.end, l.renamed
 	l.mu.Unlock()
 	began := time.Now()
 	err := f.Sync()
+	if err == nil && renamed {
+		err = l.syncNames()
+	}
 	l.metrics.fsync.Observe(time.Since(began).Seconds())
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -40,8 +45,18 @@ func (l *Log) flush() error {
 		l.takeBack()
 		return err
 	}
-	l.durable = upTo
+	l.durable, l.renamed = upTo, false // only who holds syncing renames
 	return nil
+}
+
+// syncNames makes the names of segments survive a loss of power, without which
+// what is in them would not.
+func (l *Log) syncNames() error {
+	d, err := os.Open(filepath.Dir(l.o.Path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 // takeBack removes the records that the disk has not confirmed: after a failed
