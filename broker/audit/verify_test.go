@@ -17,7 +17,7 @@ import (
 // segmented is a log of four segments, closed, with what is in them.
 func segmented(t *testing.T) (*kit, map[string][]byte, audit.KnownRecord) {
 	t.Helper()
-	k := newKit(t, audit.Options{SegmentSize: 1200})
+	k := newKit(t, audit.Options{SegmentSize: 700})
 	for len(k.files()) < 4 {
 		k.append("r")
 	}
