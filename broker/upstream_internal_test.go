@@ -100,8 +100,10 @@ func TestUpstreamFaults(t *testing.T) {
 			roots.AddCert(good.Certificate())
 			b.tls.RootCAs = roots
 			// The real ones are 10 seconds and 5 minutes.
-			upstreams := b.view.Load().sessions[x.Identity.digest].live.upstreams(b)
-			upstreams.TLSHandshakeTimeout, upstreams.ResponseHeaderTimeout = 200*time.Millisecond, 200*time.Millisecond
+			if r.want == CodeUpstreamTimeout {
+				upstreams := b.view.Load().sessions[x.Identity.digest].live.upstreams(b)
+				upstreams.TLSHandshakeTimeout, upstreams.ResponseHeaderTimeout = 200*time.Millisecond, 200*time.Millisecond
+			}
 			x.Target.Host = r.host
 
 			w := httptest.NewRecorder()
