@@ -51,6 +51,8 @@ var boundaries = map[string]boundary{
 	"agentvault/pathproxy":       {direct: []string{goproxyPath, "agentvault/ca", "agentvault/store"}},
 	"agentvault/api":             {direct: []string{"agentvault/store", "agentvault/broker", "agentvault/mitm", "agentvault/pathproxy"}},
 	"agentvault/cmd/agent-vault": {}, // wires all of them
+
+	"agentvault/cmd/agent-vault/gallery": {}, // tests only
 }
 
 // offenders returns the imports that stand at or below a forbidden path.
