@@ -40,7 +40,7 @@ func (w *world) check(c *testcase, o *outcome) []string {
 	if c.length > 0 && len(o.answers) == 1 && o.answers[0].fault() == "" && len(o.answers[0].body) != c.length {
 		add("a body of %d bytes came back as %d", c.length, len(o.answers[0].body))
 	}
-	seen := string(o.wire.Bytes()) + o.decoded.String()
+	seen := o.wire.String() + o.decoded.String()
 	if has := c.field("answer-has"); has != "" && !strings.Contains(seen, has) {
 		add("the answer lacks %q", has)
 	}
@@ -127,12 +127,13 @@ func hostOf(authority string) string {
 	return host
 }
 
-// followUp sends a good request on a new connection by the same entrance.
-func (w *world) followUp(c *testcase) error {
-	next := &testcase{row: &row{fields: map[string]string{}}, entrance: c.entrance, vars: w.vars(c.entrance, "api.test")}
-	if c.entrance == "http2" {
-		next.entrance = "connect"
+// followUp sends a good request to a host, on a new connection by the same
+// entrance.
+func (w *world) followUp(entrance, host string) error {
+	if entrance == "http2" {
+		entrance = "connect"
 	}
+	next := &testcase{row: &row{fields: map[string]string{}}, entrance: entrance, vars: w.vars(entrance, host)}
 	next.request = next.fill("GET {{base}}" + followUp + " HTTP/1.1\r\n{{auth}}\r\n\r\n")
 	o := w.run(next)
 	if len(o.answers) != 1 || o.answers[0].status != 200 || o.answers[0].broken {

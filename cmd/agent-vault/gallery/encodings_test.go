@@ -17,8 +17,6 @@ import (
 // alignments.
 type encoding func(string) string
 
-const hexDigits = "0123456789abcdef"
-
 var encodings = map[string]encoding{
 	"clear":             func(s string) string { return s },
 	"base64-0":          func(s string) string { return base64At(base64.RawStdEncoding, 0, s) },

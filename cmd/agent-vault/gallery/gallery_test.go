@@ -80,11 +80,20 @@ func TestRows(t *testing.T) {
 // so that what its origins record belongs to it.
 const lanes = 4
 
-// TestGallery runs every row on each of its entrances.
+// TestGallery runs every row on each of its entrances, and then looks for the
+// credentials in all that came of it.
 func TestGallery(t *testing.T) {
-	for label, problems := range runGallery(t, newWorlds(t)) {
-		t.Error(label + ": " + problems)
-	}
+	worlds := newWorlds(t)
+	t.Run("rows", func(t *testing.T) {
+		for label, problems := range runGallery(t, worlds) {
+			t.Error(label + ": " + problems)
+		}
+	})
+	t.Run("canary sweep", func(t *testing.T) {
+		for _, w := range worlds {
+			w.sweep(t)
+		}
+	})
 }
 
 func newWorlds(t testing.TB) []*world {
@@ -157,7 +166,7 @@ func (w *world) try(c *testcase) (problems string) {
 	}
 	o := w.run(c)
 	bad := w.check(c, o)
-	if err := w.followUp(c); err != nil {
+	if err := w.followUp(c.entrance, "api.test"); err != nil {
 		bad = append(bad, err.Error())
 	}
 	w.seen.Write(o.wire.Bytes())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 )
@@ -52,6 +53,9 @@ func (x index) add(p pattern) {
 	x.bits[bitOf(key)/64] |= 1 << (bitOf(key) % 64)
 	x.patterns[key] = append(x.patterns[key], p)
 }
+
+// theJudge knows the planted credentials.
+var theJudge = sync.OnceValue(func() *judge { return newJudge(plantedCredentials()) })
 
 // newJudge takes credentials by name.
 func newJudge(credentials map[string]string) *judge {
@@ -131,7 +135,7 @@ func (x index) find(names []string, data []byte, leaks []leak) []leak {
 // looks for it.
 func TestJudge(t *testing.T) {
 	credentials := plantedCredentials()
-	j := newJudge(credentials)
+	j := theJudge()
 	for name, value := range credentials {
 		parts := []string{value}
 		if len(value) > 2*fragment {

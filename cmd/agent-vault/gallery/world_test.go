@@ -45,10 +45,11 @@ func TestMain(m *testing.M) {
 type world struct {
 	t           testing.TB
 	dir         string
-	api, proxy  string // host:port
-	roots       *x509.CertPool
-	owner       string // login token
-	token       string // of the session that the case under way has
+	api, proxy  string         // host:port
+	authority   *authority     // of the origins' certificates
+	roots       *x509.CertPool // trusts the server's CA
+	owner       string         // login token
+	token       string         // of the session that the case under way has
 	origins     map[string]*origin
 	credentials map[string]string
 	judge       *judge
@@ -142,7 +143,7 @@ var ssrf = map[string]string{
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), origins: make(map[string]*origin), seen: new(output), credentials: plantedCredentials()}
+	w := &world{t: t, dir: t.TempDir(), origins: make(map[string]*origin), seen: new(output), credentials: plantedCredentials(), judge: theJudge()}
 	authority := newAuthority(t)
 	cert := authority.leaf(t, slices.Collect(maps.Keys(homes))...)
 	hosts := map[string]string{}
@@ -166,7 +167,8 @@ func newWorld(t testing.TB) *world {
 	}
 	hosts["own.ssrf.test"] = "127.0.0.1" // with the target's port
 	hosts["own6.ssrf.test"] = "::ffff:127.0.0.1"
-	w.start(hosts, authority)
+	w.authority = authority
+	w.start(hosts)
 	w.declare()
 	return w
 }
@@ -174,13 +176,13 @@ func newWorld(t testing.TB) *world {
 var readyLine = regexp.MustCompile(`ready: API http://(\S+), proxy http://(\S+)\n`)
 
 // start runs the server and waits until it says that it is ready.
-func (w *world) start(hosts map[string]string, authority *authority) {
+func (w *world) start(hosts map[string]string) {
 	w.t.Helper()
 	spelled, err := json.Marshal(hosts) // JSON is YAML
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.write("origin.pem", authority.pem)
+	w.write("origin.pem", w.authority.pem)
 	w.write("config.yaml", fmt.Appendf(nil, `listen: {api: '127.0.0.1:0', proxy: '127.0.0.1:0'}
 data_dir: %s
 upstream: {ca_file: %s, hosts: %s}
@@ -252,7 +254,6 @@ func (w *world) declare() {
 	var login struct{ Token string }
 	w.call("POST", "/v1/auth/login", "", fmt.Sprintf(`{"email":%q,"password":%q}`, email, passphrase), &login)
 	w.owner = login.Token
-	w.judge = newJudge(w.credentials)
 }
 
 func (w *world) write(name string, content []byte) {
@@ -314,8 +315,14 @@ func (w *world) ask(method, path, token, body string) (int, []byte, error) {
 
 var control = &http.Transport{DisableCompression: true, IdleConnTimeout: time.Minute}
 
-// mint gives the world a new session, and with it new connections upstream.
+// mint gives the world a new session, and with it new connections upstream. What
+// the one before has left open is cut.
 func (w *world) mint() error {
+	if w.token != "" {
+		if status, body, err := w.ask("DELETE", "/v1/sessions/self", w.token, ""); err != nil || status/100 != 2 {
+			return fmt.Errorf("the session before was not revoked: %d %s %v", status, body, err)
+		}
+	}
 	status, body, err := w.ask("POST", "/v1/sessions", w.owner, `{"vault":"default"}`)
 	var session struct{ Token string }
 	if err == nil {
