@@ -21,7 +21,7 @@ func segmented(t *testing.T) (*kit, map[string][]byte, audit.KnownRecord) {
 	for len(k.files()) < 4 {
 		k.append("r")
 	}
-	k.append("r", "r")
+	k.append("r")
 	r := k.verify()
 	if r.Bad != nil || r.Segments != 4 {
 		t.Fatalf("%+v %v", r, r.Bad)
