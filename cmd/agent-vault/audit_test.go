@@ -3,7 +3,9 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,7 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"agentvault/api"
 	"agentvault/broker/audit"
+	"agentvault/store"
 )
 
 // verifyAudit runs `audit verify` on the server's folder.
@@ -173,4 +177,71 @@ func attempt(client *http.Client, url, token, body string) bool {
 	}
 	defer resp.Body.Close()
 	return resp.StatusCode == http.StatusOK
+}
+
+// A server that fills segments goes on over them, and the request log has all of
+// their requests, also after it was lost.
+func TestServerFillsSegments(t *testing.T) {
+	w := newWorld(t)
+	if err := w.halt(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(w.path("config.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw = append(raw, "audit: {segment_size: 1MiB}\nlimits: {session_rate: 0}\n"...)
+	if err := os.WriteFile(w.path("config.yaml"), raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.must(ownerPassword+"\n", "auth", "login", "--email", ownerEmail, "--password-stdin") // its address is another one
+	client := &http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	long := strings.Repeat("x", 4000)
+	sent := 0
+	for ; ; sent++ {
+		if full, err := filepath.Glob(w.path("data/audit.*.log")); err != nil || len(full) >= 2 || sent > 2000 {
+			break
+		}
+		req, err := http.NewRequest("GET", w.API+"/proxy/api.test/"+long, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+w.token)
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != 200 {
+			t.Fatal(resp.Status, err)
+		}
+		resp.Body.Close()
+	}
+	logged := func() int {
+		return len(printed[api.RequestList](t, w.must("", "logs", "--limit", "5000", "-o", "json")).Requests)
+	}
+	if n := logged(); n != sent {
+		t.Errorf("%d requests in the log, want %d", n, sent)
+	}
+	if r, errs, status := w.verifyAudit(); status != 0 || r.Segments != 3 {
+		t.Errorf("%d %s %+v", status, errs, r)
+	}
+	if err := w.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-w.done
+	db, err := store.Open(t.Context(), store.Options{Path: w.path("data/agent-vault.db")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ForgetRequests(t.Context(), time.Now().Add(time.Hour), 10_000)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	w.start()
+	w.must(ownerPassword+"\n", "auth", "login", "--email", ownerEmail, "--password-stdin")
+	if n := logged(); n != sent {
+		t.Errorf("%d requests in the log that was filled anew, want %d", n, sent)
+	}
 }
