@@ -32,8 +32,8 @@ type Options struct {
 	// segment begins. Zero means that only the size counts.
 	SegmentAge time.Duration
 
-	// Retention is how long records stay: a segment whose last one is older is
-	// removed. Zero keeps them for good.
+	// Retention is how long records stay at least: a segment that was full before
+	// that is removed. Zero keeps them for good.
 	Retention time.Duration
 
 	// Head is the newest record that was seen when the log was open the last

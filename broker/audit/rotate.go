@@ -164,8 +164,8 @@ func (l *Log) header(number uint64) segmentRecord {
 	}
 }
 
-// remove removes the segments whose last record is from before a time. First
-// it is recorded which, so that nobody takes them for stolen.
+// remove removes the segments that were full before a time. First it is recorded
+// which, so that nobody takes them for stolen.
 func (l *Log) remove(before time.Time) error {
 	full, err := sealed(l.o.Path)
 	if err != nil {
@@ -174,15 +174,15 @@ func (l *Log) remove(before time.Time) error {
 	var old []uint64
 	var last removedRecord
 	for _, n := range full {
-		seq, at, err := lastOf(sealedPath(l.o.Path, n))
+		next, err := l.headerOf(n + 1)
 		if err != nil {
 			return err // what cannot be read is for a person to look at
 		}
-		if !at.Before(before) {
+		if !next.Time.Before(before) {
 			break
 		}
 		old = append(old, n)
-		last = removedRecord{header: header{Time: l.now(), Kind: KindRemoved}, Segment: n, ToSeq: seq}
+		last = removedRecord{header: header{Time: l.now(), Kind: KindRemoved}, Segment: n, ToSeq: next.PreviousSeq}
 	}
 	if len(old) == 0 {
 		return nil
@@ -200,25 +200,27 @@ func (l *Log) remove(before time.Time) error {
 	return nil
 }
 
-// lastOf is the last record of a full segment.
-func lastOf(path string) (seq uint64, at time.Time, err error) {
+// headerOf is the header of a segment. All that the segment before holds was
+// written before it; records have times of their own, which may be older.
+func (l *Log) headerOf(number uint64) (e entry, err error) {
+	path := sealedPath(l.o.Path, number)
 	f, err := openSegment(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		path = l.o.Path
+		f, err = openSegment(path)
+	}
 	if err != nil {
-		return 0, at, err
+		return e, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return 0, at, err
-	}
-	e, end, err := lastEntry(f, info.Size())
-	if err == nil && end == 0 {
-		err = errNoRecord
+	e, _, err = firstEntry(f)
+	if err == nil && (e.Kind != KindSegment || e.Segment != number) {
+		err = fmt.Errorf("it is not segment %d", number)
 	}
 	if err != nil {
-		return 0, at, fmt.Errorf("%s: %w", path, err)
+		return e, fmt.Errorf("%s: %w", path, err)
 	}
-	return e.Seq, e.Time, nil
+	return e, nil
 }
 
 func (l *Log) countSegments() {
