@@ -93,7 +93,7 @@ func TestKilledServerRecordsEachChangeOnce(t *testing.T) {
 			writers.Go(func() {
 				for k := 0; ; k++ {
 					key := fmt.Sprintf("KEY_%d_%d_%d", round, n, k)
-					if !attempt(client, i.API+"/v1/credentials", login, fmt.Sprintf(`{"vault":"default","credentials":{%q:"value of %s"}}`, key, key)) {
+					if !setsCredential(client, i.API, login, key) {
 						return
 					}
 					select {
@@ -163,13 +163,14 @@ func TestKilledServerRecordsEachChangeOnce(t *testing.T) {
 	}
 }
 
-// attempt posts, and reports whether that was acknowledged.
-func attempt(client *http.Client, url, token, body string) bool {
-	req, err := http.NewRequest("POST", url, strings.NewReader(body))
+// setsCredential reports whether the server has acknowledged a new credential.
+func setsCredential(client *http.Client, base, login, key string) bool {
+	body := fmt.Sprintf(`{"vault":"default","credentials":{%q:"value of %s"}}`, key, key)
+	req, err := http.NewRequest("POST", base+"/v1/credentials", strings.NewReader(body))
 	if err != nil {
 		return false
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	req.Header.Set("Authorization", "Bearer "+login)
 	req.Header.Set("Content-Type", "application/json")
 	resp, err := client.Do(req)
 	if err != nil {
