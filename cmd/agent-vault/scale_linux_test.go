@@ -256,7 +256,7 @@ func TestSlowClients(t *testing.T) {
 	s.exchange(t)
 	goroutines, files := s.metric("go_goroutines"), s.metric("process_open_fds")
 	var alone, among []time.Duration
-	for range 5 {
+	for range 2 {
 		alone = s.honest(t, alone)
 		stop := s.slowDown(t)
 		s.honest(t, nil) // so many who come at once are a burst: this is about what they do then
