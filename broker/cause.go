@@ -28,6 +28,8 @@ func upstreamCause(err error) error {
 		return nil
 	case errors.As(err, &blocked):
 		return blocked
+	case errors.Is(err, errInterim):
+		return errInterim
 	case errors.Is(err, context.Canceled):
 		return errors.New("canceled")
 	case errors.As(err, &dns):

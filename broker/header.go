@@ -3,6 +3,7 @@ package broker
 import (
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -195,6 +196,9 @@ func (e *exchange) responseHeader(dst, src http.Header) {
 		if named[name] || !e.comesBack(name) {
 			continue
 		}
+		if name == "Set-Cookie" {
+			values = slices.DeleteFunc(slices.Clone(values), setsOwnCookie)
+		}
 		if name != "Content-Length" { // a number that net/http has read; the body tells it anyway
 			values = e.maskValues(values)
 		}
@@ -206,6 +210,13 @@ func (e *exchange) responseHeader(dst, src http.Header) {
 			dst[name] = nil
 		}
 	}
+}
+
+// setsOwnCookie reports whether a Set-Cookie would sign its reader in at the
+// control plane, or out of it: the path entrance shares an origin with that.
+func setsOwnCookie(line string) bool {
+	name, _, _ := strings.Cut(line, "=")
+	return ownCookies[strings.Trim(name, " \t")]
 }
 
 func (e *exchange) maskValues(values []string) []string {

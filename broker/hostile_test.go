@@ -391,3 +391,34 @@ func TestUnreadAnswersStopNobodyElse(t *testing.T) {
 		t.Error("another session gets no answer")
 	}
 }
+
+// An upstream cannot sign its agent in at the control plane, or out of it: the
+// path entrance shares an origin with that.
+func TestUpstreamSetsNoCookieOfTheVault(t *testing.T) {
+	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Set-Cookie"] = []string{"agent_vault_login=a; Path=/", "mine=kept", " __Host-agent_vault_login =b; Secure"}
+	}), nil)
+	if got := k.get(t, "example.com", "/").Header()["Set-Cookie"]; len(got) != 1 || got[0] != "mine=kept" {
+		t.Errorf("%q", got)
+	}
+}
+
+// Interim answers without end are an upstream's error.
+func TestEndlessInterimAnswers(t *testing.T) {
+	for _, status := range []int{100, 103} {
+		k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			for err == nil {
+				_, err = fmt.Fprintf(conn, "HTTP/1.1 %d Wait\r\n\r\n", status)
+			}
+		}), nil)
+		if w := k.get(t, "example.com", "/"); code(t, w) != broker.CodeUpstreamError {
+			t.Errorf("%d: %d %s", status, w.Code, w.Body)
+		}
+	}
+}

@@ -133,11 +133,22 @@ func (e *exchange) send() *Fault {
 // that wait for a 100: it is written without a lock against this goroutine.
 type interim struct {
 	e    *exchange
+	n    int // how many came; of the transport's goroutine
 	mu   sync.Mutex
 	done bool
 }
 
+// maxInterim is how many 1xx answers an upstream may send before its own. The
+// time that it has for that begins anew with none of them, but it could send
+// very many.
+const maxInterim = 100
+
+var errInterim = errors.New("the upstream sends interim answers without end")
+
 func (in *interim) forward(code int, header textproto.MIMEHeader) error {
+	if in.n++; in.n > maxInterim {
+		return errInterim
+	}
 	if in.e.r.ProtoMajor != 1 || in.e.r.Header["Expect"] != nil {
 		return nil
 	}
