@@ -19,6 +19,26 @@ import (
 // own limits of ten seconds are within it.
 const hang = 15 * time.Second
 
+// flood is how much one agent reads. Nothing here is meant to send as much.
+const flood = 32 << 20
+
+// bounded reads until so much has come. It remembers a deadline that passed:
+// parsers hide that from their callers when half a line has come.
+type bounded struct {
+	io.Reader
+	n    int
+	late bool // it hangs, or floods
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.Reader.Read(p)
+	if b.n += n; b.n > flood {
+		err = os.ErrDeadlineExceeded
+	}
+	b.late = b.late || errors.Is(err, os.ErrDeadlineExceeded)
+	return n, err
+}
+
 // An outcome is all that an agent saw of one case.
 type outcome struct {
 	answers []got
@@ -159,7 +179,8 @@ func exchangeBytes(c *testcase, conn net.Conn, o *outcome) {
 			closeWrite(conn)
 		}
 	}()
-	br := bufio.NewReader(io.TeeReader(conn, &o.wire))
+	from := &bounded{Reader: io.TeeReader(conn, &o.wire)}
+	br := bufio.NewReader(from)
 	method, _, _ := strings.Cut(c.request, " ")
 	wanted := c.requests()
 	for {
@@ -170,7 +191,7 @@ func exchangeBytes(c *testcase, conn net.Conn, o *outcome) {
 		}
 		g, err := readAnswer(br, method)
 		if err != nil {
-			if len(o.answers) < wanted || errors.Is(err, os.ErrDeadlineExceeded) {
+			if len(o.answers) < wanted {
 				o.err = err
 			}
 			break
@@ -181,6 +202,9 @@ func exchangeBytes(c *testcase, conn net.Conn, o *outcome) {
 		if g.broken {
 			break
 		}
+	}
+	if from.late {
+		o.err = os.ErrDeadlineExceeded
 	}
 	conn.Close()
 	<-written
@@ -215,9 +239,6 @@ func readAnswer(br *bufio.Reader, method string) (got, error) {
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	for name, values := range resp.Trailer {
 		resp.Header["Trailer:"+name] = values
-	}
-	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return got{}, err
 	}
 	return got{resp.StatusCode, resp.Header, body, err != nil}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // A behaviour is what an origin does with a request. One of its fields is set.
@@ -143,22 +144,31 @@ func (c *testcase) say(then string) (behaviour, error) {
 	}}, nil
 }
 
+// bombs keeps those that were made, by coding and size: they take a while.
+var bombs sync.Map
+
 // bomb is a body of zeros, coded: a thousandth of its length or less on the
 // wire.
 func bomb(coding, mib string) (behaviour, error) {
 	n, err := strconv.Atoi(mib)
-	outer, inner, twice := strings.Cut(coding, ",")
-	encode, ok := codings[outer]
-	if !ok || err != nil {
-		return echo, fmt.Errorf("bomb: in=%q mib=%q", coding, mib)
+	if err != nil {
+		return echo, fmt.Errorf("bomb: mib=%q", mib)
 	}
-	pieces := encode(slices.Repeat([]string{strings.Repeat("\x00", 1<<20)}, n))
-	names := nameOfCoding(outer)
-	if twice {
-		pieces = codings[inner](pieces)
-		names += ", " + nameOfCoding(inner)
+	var names []string
+	for c := range strings.SplitSeq(coding, ",") {
+		if codings[c] == nil {
+			return echo, fmt.Errorf("bomb: in=%q", coding)
+		}
+		names = append(names, nameOfCoding(c))
 	}
+	pieces, _ := bombs.LoadOrStore(coding+" "+mib, sync.OnceValue(func() []string {
+		pieces := slices.Repeat([]string{strings.Repeat("\x00", 1<<20)}, n)
+		for c := range strings.SplitSeq(coding, ",") {
+			pieces = codings[c](pieces)
+		}
+		return pieces
+	}))
 	return behaviour{answer: func(received) *answer {
-		return &answer{header: []field{plainField("Content-Encoding", names)}, body: pieces}
+		return &answer{header: []field{plainField("Content-Encoding", strings.Join(names, ", "))}, body: pieces.(func() []string)()}
 	}}, nil
 }

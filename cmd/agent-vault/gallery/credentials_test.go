@@ -49,6 +49,9 @@ func plantedCredentials() map[string]string {
 	random := rand.New(rand.NewPCG(4, 64))
 	for n := 0; len(planted) < 64; n++ {
 		alphabet, length := []rune(alphabets[n%len(alphabets)]), lengths[n%len(lengths)]
+		if n >= len(lengths) {
+			length = min(length, 128) // one of each of the long ones is enough
+		}
 		if len(alphabet) < 62 {
 			length = max(length, 20)
 		}

@@ -53,7 +53,6 @@ type world struct {
 	origins     map[string]*origin
 	credentials map[string]string
 	judge       *judge
-	seen        *output // all that agents got
 	out         *output // stdout and stderr of the server
 	cmd         *exec.Cmd
 	done        chan struct{}
@@ -143,7 +142,7 @@ var ssrf = map[string]string{
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), origins: make(map[string]*origin), seen: new(output), credentials: plantedCredentials(), judge: theJudge()}
+	w := &world{t: t, dir: t.TempDir(), origins: make(map[string]*origin), credentials: plantedCredentials(), judge: theJudge()}
 	authority := newAuthority(t)
 	cert := authority.leaf(t, slices.Collect(maps.Keys(homes))...)
 	hosts := map[string]string{}
