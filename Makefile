@@ -24,7 +24,7 @@ check:
 		|| { echo "unsafe names above"; exit 1; }
 
 race:
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -timeout 30m ./...
 
 # Kills a server under its writers as often as that; go test alone does it 24 times.
 crash:
