@@ -17,7 +17,7 @@ import (
 
 // hang is how long anything may take before it is taken to hang. The vault's
 // own limits of ten seconds are within it.
-const hang = 15 * time.Second
+const hang = 20 * time.Second
 
 // flood is how much one agent reads. Nothing here is meant to send as much.
 const flood = 32 << 20

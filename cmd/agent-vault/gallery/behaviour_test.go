@@ -161,14 +161,15 @@ func bomb(coding, mib string) (behaviour, error) {
 		}
 		names = append(names, nameOfCoding(c))
 	}
-	pieces, _ := bombs.LoadOrStore(coding+" "+mib, sync.OnceValue(func() []string {
+	made, _ := bombs.LoadOrStore(coding+" "+mib, sync.OnceValue(func() []string {
 		pieces := slices.Repeat([]string{strings.Repeat("\x00", 1<<20)}, n)
 		for c := range strings.SplitSeq(coding, ",") {
 			pieces = codings[c](pieces)
 		}
 		return pieces
 	}))
+	pieces := made.(func() []string)() // now, while nobody waits for it
 	return behaviour{answer: func(received) *answer {
-		return &answer{header: []field{plainField("Content-Encoding", strings.Join(names, ", "))}, body: pieces.(func() []string)()}
+		return &answer{header: []field{plainField("Content-Encoding", strings.Join(names, ", "))}, body: pieces}
 	}}, nil
 }
