@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"agentvault/broker"
@@ -122,21 +124,27 @@ func TestChainNamesTheFirstBadRecord(t *testing.T) {
 	}
 	defer w.start() // for its own end
 	defer os.WriteFile(path, whole, 0o600)
-	if records, err := newChain(t, w.path("data")).walk(); err != nil || len(records) != 10 {
-		t.Fatalf("%d records, %v", len(records), err)
+	records, err := newChain(t, w.path("data")).walk()
+	requests := slices.DeleteFunc(slices.Clone(records), func(r broker.Record) bool { return r.Kind != "intent" && r.Kind != "outcome" })
+	if err != nil || len(requests) != 10 {
+		t.Fatalf("%d records of requests, %v", len(requests), err)
 	}
+	second := slices.IndexFunc(records, func(r broker.Record) bool { return r.Path == "/2" })
 	lines := bytes.SplitAfter(whole, []byte("\n"))
 	join := func(l ...[]byte) []byte { return bytes.Join(l, nil) }
-	for what, changed := range map[string][]byte{
-		"changed": bytes.Replace(whole, []byte(`"path":"/2"`), []byte(`"path":"/7"`), 1),
-		"dropped": join(append(bytes.Join(lines[:4], nil), bytes.Join(lines[5:], nil)...)),
-		"moved":   join(append(bytes.Join(lines[:4], nil), append(append(lines[5], lines[4]...), bytes.Join(lines[6:], nil)...)...)),
+	for what, change := range map[string]struct {
+		to  []byte
+		bad int
+	}{
+		"changed": {bytes.Replace(whole, []byte(`"path":"/2"`), []byte(`"path":"/7"`), 1), second + 1},
+		"dropped": {join(append(bytes.Join(lines[:4], nil), bytes.Join(lines[5:], nil)...)), 5},
+		"moved":   {join(append(bytes.Join(lines[:4], nil), append(append(lines[5], lines[4]...), bytes.Join(lines[6:], nil)...)...)), 5},
 	} {
-		if err := os.WriteFile(path, changed, 0o600); err != nil {
+		if err := os.WriteFile(path, change.to, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := newChain(t, w.path("data")).walk(); err == nil || !bytes.HasPrefix([]byte(err.Error()), []byte("record 5, ")) {
-			t.Errorf("%s: %v", what, err)
+		if _, err := newChain(t, w.path("data")).walk(); err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("record %d, ", change.bad)) {
+			t.Errorf("%s: %v, want record %d", what, err, change.bad)
 		}
 	}
 }
