@@ -22,18 +22,22 @@ var ErrUndecodable = errors.New("content cannot be decoded")
 const (
 	maxCodings = 3
 	maxWindow  = 8 << 20  // bytes; RFC 9659 §3 allows zstd no more
-	freeOutput = 16 << 20 // bytes that may come out at whatever ratio
+	freeOutput = 4 << 20  // bytes that may come out at whatever ratio
 	maxRatio   = 200      // decoded bytes for each that came in, beyond that
 	maxBehind  = 64 << 10 // bytes that may stand behind a coded text
 )
 
+// identity are names that some upstreams give where nothing is coded.
+var identity = map[string]bool{"": true, "identity": true, "none": true, "binary": true, "utf-8": true, "utf8": true, "aws-chunked": true}
+
 // Codings returns the content codings of a Content-Encoding field's lines, in
-// the order in which they were applied, without "identity" (RFC 9110 §8.4).
+// the order in which they were applied, without those that change nothing
+// (RFC 9110 §8.4).
 func Codings(lines []string) []string {
 	var codings []string
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
-			if name = strings.ToLower(strings.TrimSpace(name)); name != "" && name != "identity" {
+			if name = strings.ToLower(strings.TrimSpace(name)); !identity[name] {
 				codings = append(codings, name)
 			}
 		}

@@ -174,6 +174,9 @@ func readPair(b []byte, high rune, final bool) unit {
 // has 31 letters.
 const maxEntity = 36
 
+// maxNumeric is the longest numeric one, in bytes: it may begin with zeros.
+const maxNumeric = 256
+
 // commonEntity returns what the entities of XML stand for, and 0 for others.
 func commonEntity(name []byte) byte {
 	switch string(name) { // allocates nothing
@@ -225,11 +228,14 @@ func readNumeric(b []byte, final bool) unit {
 		end, base = 3, 16
 	}
 	first := end
-	for end < len(b) && end < maxEntity && (isDigit(b[end]) || base == 16 && isHex(b[end])) {
+	for end < len(b) && end < maxNumeric && (isDigit(b[end]) || base == 16 && isHex(b[end])) {
 		end++
 	}
-	if end == len(b) && end < maxEntity && !final {
+	if end == len(b) && end < maxNumeric && !final {
 		return unit{}
+	}
+	for first < end-1 && b[first] == '0' {
+		first++
 	}
 	v, err := strconv.ParseUint(string(b[first:end]), base, 21)
 	if err != nil {

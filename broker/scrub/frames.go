@@ -46,8 +46,14 @@ type Frames struct {
 // Set must not be empty.
 func (s *Set) Frames(src io.Reader) *Frames {
 	return &Frames{
-		src: bufio.NewReaderSize(src, 32<<10), message: masker{table: s.clear}, control: masker{table: s.clear},
+		src: bufio.NewReaderSize(src, 32<<10), message: masker{tables: s.tables()}, control: masker{tables: s.tables()},
 	}
+}
+
+// Follow makes it look for what now returns too; see [Reader].
+func (f *Frames) Follow(now func() *Set) {
+	f.message.Follow(now)
+	f.control.Follow(now)
 }
 
 // Places is how many places were masked so far.

@@ -111,6 +111,15 @@ func percentByte(r *rand.Rand, c byte) string {
 var encodings = []encoding{
 	{"clear", false, plain(func(v []byte) string { return string(v) })},
 	{"hex", false, plain(hex.EncodeToString)},
+	{"hex of either case", false, func(r *rand.Rand, v []byte) ([]byte, int, int) {
+		text := []byte(hex.EncodeToString(v))
+		for i := range text {
+			if r.IntN(2) == 0 {
+				text[i] = bytes.ToUpper(text[i : i+1])[0]
+			}
+		}
+		return text, 0, 0
+	}},
 	{"HEX", false, plain(func(v []byte) string { return strings.ToUpper(hex.EncodeToString(v)) })},
 	{"base64 0", false, base64At(base64.StdEncoding, 0, 0, "")},
 	{"base64 1", false, base64At(base64.StdEncoding, 1, 0, "")},
@@ -119,7 +128,8 @@ var encodings = []encoding{
 	{"base64url 1", false, base64At(base64.URLEncoding, 1, 0, "")},
 	{"base64url 2", false, base64At(base64.RawURLEncoding, 2, 0, "")},
 	{"base64 in lines of 76", false, base64At(base64.StdEncoding, 1, 76, "\r\n")},
-	{"base64 in lines of 4", false, base64At(base64.StdEncoding, 0, 4, "\n")},
+	{"base64 in lines of 64", false, base64At(base64.StdEncoding, 0, 64, "\n")},
+	{"base64 in short JSON lines", false, base64At(base64.StdEncoding, 0, 4, `\n`)},
 	{"base64 in JSON lines", false, base64At(base64.StdEncoding, 2, 60, `\n`)},
 	{"percent: query", false, plain(func(v []byte) string { return url.QueryEscape(string(v)) })},
 	{"percent: path", false, plain(func(v []byte) string { return url.PathEscape(string(v)) })},
@@ -154,7 +164,7 @@ var encodings = []encoding{
 		if named := map[rune]string{'&': "amp", '<': "lt", '>': "gt", '"': "quot", '\'': "apos", '/': "sol", '+': "plus", 'é': "eacute"}[c]; named != "" && r.IntN(2) == 0 {
 			return "&" + named + ";"
 		}
-		return fmt.Sprintf([]string{"&#%d;", "&#x%x;", "&#X%X;", "&#0%d;"}[r.IntN(4)], c)
+		return fmt.Sprintf([]string{"&#%d;", "&#x%x;", "&#X%X;", "&#0%d;", "&#00000000000000000000000000000000000%d;"}[r.IntN(5)], c)
 	})},
 	{"UTF-16LE", true, wide(binary.LittleEndian)},
 	{"UTF-16BE", true, wide(binary.BigEndian)},

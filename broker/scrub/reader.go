@@ -7,8 +7,8 @@ import (
 )
 
 // A Reader passes a text on with every credential masked, also where one lies
-// across reads. It holds back no more than the longest end that could begin
-// one, so that an event is not delayed.
+// across reads. It holds back the end that could go on as one, whatever the
+// values are; a line, and so an event, is not delayed.
 type Reader struct {
 	src io.Reader
 	err error   // from src, given out after the rest
@@ -25,7 +25,7 @@ var buffers = sync.Pool{New: func() any { return new(make([]byte, 0, bufferSize)
 // Reader returns a Reader of src. The Set must not be empty.
 func (s *Set) Reader(src io.Reader) *Reader {
 	own := buffers.Get().(*[]byte)
-	return &Reader{src: src, own: own, masker: masker{table: s.clear, buf: (*own)[:0]}}
+	return &Reader{src: src, own: own, masker: masker{tables: s.tables(), buf: (*own)[:0]}}
 }
 
 // Read implements io.Reader. A longer p costs less.
@@ -59,6 +59,3 @@ func (r *Reader) giveBack() {
 		r.own, r.buf = nil, nil
 	}
 }
-
-// Places is how many places were masked so far.
-func (r *Reader) Places() int { return r.places }

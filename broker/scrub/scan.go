@@ -3,7 +3,6 @@ package scrub
 import (
 	"bytes"
 	"encoding/binary"
-	"slices"
 	"sort"
 )
 
@@ -15,18 +14,11 @@ type scan struct {
 	*table
 	b     []byte
 	final bool   // the text ends where b does
-	held  int    // what begins here could become a match
-	spans []span // that matched; they may overlap, and lie behind held too
+	spans []span // that matched; they may overlap
 }
 
-// run finds the spans that begin in front of held. What lies behind is to be
-// scanned again, with more of the text behind it.
 func (s *scan) run() {
-	s.held = len(s.b)
 	s.heads()
-	if !s.final {
-		s.tail()
-	}
 	for _, c := range [...]byte{'%', '\\', '&'} {
 		s.escapes(c)
 	}
@@ -35,10 +27,15 @@ func (s *scan) run() {
 // heads looks at every place where a pattern begins as it stands.
 func (s *scan) heads() {
 	b, t := s.b, s.table
-	for i := 0; i+headLen <= len(b) && i <= s.held; i++ {
+	for i := 0; i+headLen <= len(b); i++ {
 		head := binary.LittleEndian.Uint32(b[i:])
 		if h := t.hash(head); t.maybe[h/64]&(1<<(h%64)) == 0 {
 			continue
+		}
+		for _, text := range t.hexes[head] {
+			if end := i + len(text); end <= len(b) && bytes.EqualFold(b[i:end], text) {
+				s.spans = append(s.spans, span{i, end})
+			}
 		}
 		if c := s.headed(head); c.from < c.to {
 			met := s.follow(cursor{stretch: c, at: i, i: i + headLen, depth: headLen}, 0)
@@ -54,22 +51,6 @@ func (s *scan) heads() {
 	}
 }
 
-// hold keeps the text from a place on back, unless there is no more.
-func (s *scan) hold(at int) {
-	if !s.final {
-		s.held = min(s.held, at)
-	}
-}
-
-// tail holds back an end that is too short to be looked up by its head.
-func (s *scan) tail() {
-	for at := max(0, len(s.b)-headLen+1); at < s.held; at++ {
-		if s.begins(s.b[at:]) {
-			s.held = at
-		}
-	}
-}
-
 // escapes looks at every place where a pattern begins with an escape, or has
 // one among its first characters. A pattern that has one further on was found
 // by its head.
@@ -81,9 +62,6 @@ func (s *scan) escapes(c byte) {
 			return
 		}
 		from += next
-		if from-headLen+1 > s.held {
-			return
-		}
 		u := read(s.b[from:], syntaxOf(c), s.final)
 		for before := range min(headLen, max(from-behind, 0)+1) {
 			if !s.couldBegin(from-before, before, u) {
@@ -122,17 +100,11 @@ func (s *scan) walk(at int, syn syntax) (others syntax) {
 	i, n := at, 0
 	for n < headLen {
 		if i == len(s.b) {
-			if n == 0 || s.begins(head[:n]) {
-				s.hold(at)
-			}
 			return others
 		}
 		others |= syntaxOf(s.b[i]) &^ syn
 		u := read(s.b[i:], syn, s.final)
 		if u.size == 0 {
-			if n == 0 || s.begins(head[:n]) {
-				s.hold(at)
-			}
 			return others
 		}
 		n += copy(head[n:], u.text[:u.n])
@@ -151,21 +123,16 @@ func (s *scan) follow(c cursor, syn syntax) (others syntax) {
 	var before byte // the half of a line break that was passed last
 	for {
 		s.matched(&c)
-		switch {
-		case c.from == c.to:
-			return others
-		case c.i == len(s.b):
-			s.hold(c.at)
+		if c.from == c.to || c.i == len(s.b) {
 			return others
 		}
 		others |= syntaxOf(s.b[c.i]) &^ syn
 		u := read(s.b[c.i:], syn, s.final)
 		if u.size == 0 {
-			s.hold(c.at)
 			return others
 		}
 		c.i += u.size
-		if syn&lines != 0 && u.isBreak() && (before == 0 || before == '\r' && u.text[0] == '\n') {
+		if syn&lines != 0 && u.isBreak() && (before == '\r' && u.text[0] == '\n' || before == 0 && s.mayBreak(c.i-u.size, u)) {
 			before = u.text[0]
 			continue
 		}
@@ -174,6 +141,21 @@ func (s *scan) follow(c cursor, syn syntax) (others syntax) {
 			s.step(&c, b)
 		}
 	}
+}
+
+// mayBreak reports whether a line break, as it stands or escaped, can be one
+// inside of base64. What stands before a raw one must look like that, or it was
+// not held back; see open.
+func (s *scan) mayBreak(at int, u unit) bool {
+	if u.size > 1 {
+		return true
+	}
+	for n := 1; n <= minLine; n++ {
+		if at-n < 0 || !isBase64(s.b[at-n]) {
+			return false
+		}
+	}
+	return true
 }
 
 // matched notes the patterns that end where the cursor stands. They are sorted
@@ -207,48 +189,4 @@ func (s *scan) step(c *cursor, b byte) {
 	c.to = c.from + sort.Search(n, func(i int) bool { return at(c.from+i) > int(b) })
 	c.from = from
 	c.depth++
-}
-
-// filler takes the place of each byte that is masked.
-const filler = '*'
-
-// A masker holds a stretch of a text between its arrival and its departure.
-type masker struct {
-	*table
-	buf    []byte
-	ready  int // bytes of buf that may leave, masked
-	until  int // bytes of buf that are to be masked, though they are held
-	places int // that were masked so far
-	spans  []span
-}
-
-// scan looks at buf, of which nothing is ready, and makes ready what can be.
-func (m *masker) scan(final bool) {
-	s := scan{table: m.table, b: m.buf, final: final, spans: m.spans[:0]}
-	s.run()
-	m.spans, m.ready = s.spans, s.held
-	fill(m.buf[:min(m.until, m.ready)])
-	slices.SortFunc(m.spans, func(a, b span) int { return a.from - b.from })
-	for _, found := range m.spans {
-		if found.from >= m.until { // else it touches one that was counted
-			m.places++
-		}
-		m.until = max(m.until, found.to)
-		fill(m.buf[min(found.from, m.ready):min(found.to, m.ready)])
-	}
-}
-
-// take moves what is ready into p, as far as it fits.
-func (m *masker) take(p []byte) int {
-	n := copy(p, m.buf[:m.ready])
-	m.buf = m.buf[:copy(m.buf, m.buf[n:])]
-	m.ready -= n
-	m.until = max(0, m.until-n)
-	return n
-}
-
-func fill(b []byte) {
-	for i := range b {
-		b[i] = filler
-	}
 }

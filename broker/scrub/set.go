@@ -3,10 +3,12 @@ package scrub
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"math/bits"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -15,25 +17,31 @@ import (
 type Set struct {
 	clear  *table
 	folded *table // the same in lower case, for names of header fields
+	once   [1]*table
 }
 
 // Compile returns the Set of some values. Those shorter than [MinLength] are
 // left out. The values are copied.
 func Compile(values [][]byte) *Set {
-	var patterns [][]byte
+	var patterns, hexes [][]byte
 	for _, v := range values {
-		patterns = append(patterns, spellings(v)...)
+		if v = bytes.Trim(v, " \t"); len(v) >= MinLength { // as HTTP sends it (RFC 9110 §5.5)
+			patterns = append(patterns, spellings(v)...)
+			hexes = append(hexes, hex.AppendEncode(nil, v))
+		}
 	}
 	if len(patterns) == 0 {
 		return &Set{}
 	}
-	var lower [][]byte
+	lower := slices.Clone(hexes)
 	for _, p := range patterns {
 		if !bytes.ContainsFunc(p, notInNames) {
 			lower = append(lower, bytes.ToLower(p))
 		}
 	}
-	return &Set{clear: newTable(patterns), folded: newTable(lower)}
+	s := &Set{clear: newTable(patterns, hexes), folded: newTable(lower, nil)}
+	s.once[0] = s.clear
+	return s
 }
 
 func notInNames(r rune) bool { return r <= ' ' || r >= 0x7f }
@@ -45,6 +53,9 @@ func (*Set) Format(f fmt.State, _ rune) {
 
 // Empty reports whether there is nothing to look for.
 func (s *Set) Empty() bool { return s == nil || s.clear == nil }
+
+// tables is what a masker of the Set begins with.
+func (s *Set) tables() []*table { return s.once[:1:1] }
 
 // scratch holds copies of header fields while they are scanned.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
@@ -58,7 +69,7 @@ func (s *Set) Field(value string) (masked string, places int) {
 	b := scratch.Get().(*[]byte)
 	defer scratch.Put(b)
 	*b = append((*b)[:0], value...)
-	m := masker{table: s.clear, buf: *b}
+	m := masker{tables: s.tables(), buf: *b}
 	m.scan(true)
 	if m.places > 0 {
 		value = string(m.buf)
@@ -73,7 +84,7 @@ func (s *Set) Name(name string) bool {
 	if s.Empty() || len(name) < MinLength {
 		return false
 	}
-	m := masker{table: s.folded, buf: bytes.ToLower([]byte(name))}
+	m := masker{tables: []*table{s.folded}, buf: bytes.ToLower([]byte(name))}
 	m.scan(true)
 	return m.places > 0
 }
@@ -90,22 +101,26 @@ const (
 
 // A table finds patterns by their first four bytes.
 type table struct {
-	patterns [][]byte           // sorted, without duplicates
-	heads    map[uint32]stretch // by the first four bytes
-	maybe    []uint64           // bit set of hashed heads: most bytes end here
-	shift    uint               // of a hash, to a bit of it
-	at       [headLen][256]bool // at[i][c]: some pattern has c as its i-th byte
+	patterns [][]byte            // sorted, without duplicates
+	heads    map[uint32]stretch  // by the first four bytes
+	maybe    []uint64            // bit set of hashed heads: most bytes end here
+	shift    uint                // of a hash, to a bit of it
+	at       [headLen][256]bool  // at[i][c]: some pattern has c as its i-th byte
+	hexes    map[uint32][][]byte // hex in lower case, by every head in either case
+	inside   [256]bool           // bytes that spellings have
+	window   int                 // bytes of the longest spelling, or nearly
 }
 
 // A stretch is patterns[from:to].
 type stretch struct{ from, to int }
 
-func newTable(patterns [][]byte) *table {
+func newTable(patterns, hexes [][]byte) *table {
 	slices.SortFunc(patterns, bytes.Compare)
 	patterns = slices.CompactFunc(patterns, bytes.Equal)
 	t := &table{
 		patterns: patterns,
 		heads:    make(map[uint32]stretch, len(patterns)),
+		hexes:    make(map[uint32][][]byte),
 	}
 	size := max(minFilter, min(maxFilter, bits.Len(uint(len(patterns)*64))))
 	t.maybe, t.shift = make([]uint64, 1<<size/64), 32-uint(size)
@@ -117,13 +132,42 @@ func newTable(patterns [][]byte) *table {
 		}
 		s.to = i + 1
 		t.heads[head] = s
-		h := t.hash(head)
-		t.maybe[h/64] |= 1 << (h % 64)
+		t.note(head, p)
 		for j := range headLen {
 			t.at[j][p[j]] = true
 		}
 	}
+	for _, p := range hexes {
+		for bits := range 1 << headLen {
+			head := slices.Clone(p[:headLen])
+			for j := range head {
+				if bits>>j&1 != 0 {
+					head[j] = bytes.ToUpper(head[j : j+1])[0]
+				}
+			}
+			h := binary.LittleEndian.Uint32(head)
+			if known := t.hexes[h]; len(known) == 0 || !bytes.Equal(known[len(known)-1], p) {
+				t.hexes[h] = append(known, p)
+			}
+			t.note(h, p)
+		}
+	}
+	for c := range t.inside { // what escapes are made of
+		t.inside[c] = t.inside[c] || isAlphanumeric(byte(c)) || strings.IndexByte(`%\&#;+/-_=`, byte(c)) >= 0
+	}
+	t.window = max(t.window, min(t.window*maxEntity, 16<<10))
 	return t
+}
+
+// note makes the filter let a pattern's head pass, and the pattern count among
+// the spellings.
+func (t *table) note(head uint32, p []byte) {
+	h := t.hash(head)
+	t.maybe[h/64] |= 1 << (h % 64)
+	t.window = max(t.window, len(p))
+	for _, c := range p {
+		t.inside[c] = true
+	}
 }
 
 func (t *table) hash(head uint32) uint32 { return head * 0x9E3779B1 >> (t.shift & 31) }
@@ -134,17 +178,4 @@ func (t *table) headed(head uint32) stretch {
 		return stretch{}
 	}
 	return t.heads[head]
-}
-
-// begins reports whether a pattern begins with b.
-func (t *table) begins(b []byte) bool {
-	from, to := 0, len(t.patterns)
-	for from < to { // package slices would move b to the heap
-		if mid := (from + to) / 2; bytes.Compare(t.patterns[mid], b) < 0 {
-			from = mid + 1
-		} else {
-			to = mid
-		}
-	}
-	return from < len(t.patterns) && bytes.HasPrefix(t.patterns[from], b)
 }

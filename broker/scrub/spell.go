@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/hex"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -13,13 +12,10 @@ import (
 // would be found by chance.
 const MinLength = 8
 
-// spellings returns a value's patterns: the bytes that it is looked for by. What percent, JSON and HTML
-// escapes make of them is not spelled out: see escape.go.
+// spellings returns a value's patterns: the bytes that it is looked for by. Hex
+// is not among them, since its letters are of either case, nor what percent,
+// JSON and HTML escapes make of them: see table and escape.go.
 func spellings(value []byte) (patterns [][]byte) {
-	value = bytes.Trim(value, " \t") // as HTTP sends it (RFC 9110 §5.5)
-	if len(value) < MinLength {
-		return nil
-	}
 	patterns = append(patterns, bytes.Clone(value))
 	if bytes.IndexByte(value, ' ') >= 0 { // a form's spelling of a space
 		patterns = append(patterns, bytes.ReplaceAll(value, []byte{' '}, []byte{'+'}))
@@ -36,8 +32,6 @@ func spellings(value []byte) (patterns [][]byte) {
 			}
 		}
 	}
-	lower := []byte(hex.EncodeToString(value))
-	patterns = append(patterns, lower, bytes.ToUpper(lower))
 	units := wide(value)
 	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
 		var text []byte

@@ -1,0 +1,60 @@
+package scrub_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+	"slices"
+	"testing"
+
+	"agentvault/broker/scrub"
+)
+
+// grpc spells a message with its prefix.
+func grpc(flags byte, text string) []byte {
+	return append(binary.BigEndian.AppendUint32([]byte{flags}, uint32(len(text))), text...)
+}
+
+func TestMessages(t *testing.T) {
+	value := "sk-live-3f9a77c1"
+	set := scrub.Compile([][]byte{[]byte(value)})
+	in := slices.Concat(grpc(0, "a "+value+" b"), grpc(0, ""), grpc(0, value), grpc(0x80, "grpc-status: 0"), grpc(0, "sk-live"))
+	want := slices.Concat(grpc(0, "a **************** b"), grpc(0, ""), grpc(0, "****************"), grpc(0x80, "grpc-status: 0"), grpc(0, "sk-live"))
+	for n := 1; n <= len(in); n++ {
+		m := set.Messages(&pieces{b: in, lens: []int{n}})
+		if got, err := io.ReadAll(m); err != nil || !bytes.Equal(got, want) || m.Places() != 2 {
+			t.Fatalf("in reads of %d: %q, %d places, %v", n, got, m.Places(), err)
+		}
+	}
+}
+
+// A message leaves when it has come, whatever it ends with.
+func TestMessagesAreNotHeldBack(t *testing.T) {
+	set := scrub.Compile([][]byte{[]byte("sk-live-3f9a77c1")})
+	pr, pw := io.Pipe()
+	defer pr.Close() // always nil
+	message := grpc(0, "ends with sk-live")
+	go func() {
+		_, _ = pw.Write(message) // ends with the pipe
+	}()
+	got := make([]byte, len(message))
+	if _, err := io.ReadFull(set.Messages(pr), got); err != nil || !bytes.Equal(got, message) {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+func TestBadMessages(t *testing.T) {
+	set := scrub.Compile([][]byte{[]byte("sk-live-3f9a77c1")})
+	for name, in := range map[string][]byte{"compressed": grpc(1, "x"), "unknown": grpc(0x10, "x"), "text": []byte("<html>hello")} {
+		if _, err := io.ReadAll(set.Messages(bytes.NewReader(in))); !errors.Is(err, scrub.ErrUndecodable) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	whole := grpc(0, "hello")
+	for n := 1; n < len(whole); n++ {
+		if _, err := io.ReadAll(set.Messages(bytes.NewReader(whole[:n]))); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("cut after %d bytes: %v", n, err)
+		}
+	}
+}
