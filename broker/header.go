@@ -178,6 +178,7 @@ func ownSlot(slots []string, plain string) bool {
 func (e *exchange) comesBack(name string) bool {
 	if hopByHop[name] || strings.HasPrefix(name, "Proxy-") ||
 		name == "Alt-Svc" || // would lead the agent around the vault
+		name == "Clear-Site-Data" && e.Entrance == Path || // the site is the vault's
 		name == ErrorHeader { // only the vault's own answers carry it
 		return false
 	}
@@ -199,10 +200,11 @@ func (e *exchange) responseHeader(dst, src http.Header) {
 		if name == "Set-Cookie" {
 			values = slices.DeleteFunc(slices.Clone(values), setsOwnCookie)
 		}
-		if name != "Content-Length" { // a number that net/http has read; the body tells it anyway
-			values = e.maskValues(values)
+		masked := e.maskValues(values)
+		if name == "Content-Length" && !slices.Equal(masked, values) {
+			continue // the body goes without
 		}
-		dst[name] = append(dst[name], values...)
+		dst[name] = append(dst[name], masked...)
 	}
 	// net/http would invent these two.
 	for _, name := range []string{"Content-Type", "Date"} {
@@ -215,7 +217,7 @@ func (e *exchange) responseHeader(dst, src http.Header) {
 // setsOwnCookie reports whether a Set-Cookie would sign its reader in at the
 // control plane, or out of it: the path entrance shares an origin with that.
 func setsOwnCookie(line string) bool {
-	name, _, _ := strings.Cut(line, "=")
+	name, _, _ := strings.Cut(strings.TrimLeft(line, "= \t"), "=") // one without a name has its value as name
 	return ownCookies[strings.Trim(name, " \t")]
 }
 
@@ -223,9 +225,15 @@ func (e *exchange) maskValues(values []string) []string {
 	if e.values == nil {
 		return values
 	}
+	now := e.valuesNow()
 	out := make([]string, len(values))
 	for i, v := range values {
 		masked, n := e.values.Field(v)
+		if now != e.values {
+			more := 0
+			masked, more = now.Field(masked)
+			n += more
+		}
 		out[i] = masked
 		e.scrubbed += n
 	}

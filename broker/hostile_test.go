@@ -396,7 +396,7 @@ func TestUnreadAnswersStopNobodyElse(t *testing.T) {
 // path entrance shares an origin with that.
 func TestUpstreamSetsNoCookieOfTheVault(t *testing.T) {
 	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header()["Set-Cookie"] = []string{"agent_vault_login=a; Path=/", "mine=kept", " __Host-agent_vault_login =b; Secure"}
+		w.Header()["Set-Cookie"] = []string{"agent_vault_login=a; Path=/", "mine=kept", " __Host-agent_vault_login =b; Secure", "=agent_vault_login=c"}
 	}), nil)
 	if got := k.get(t, "example.com", "/").Header()["Set-Cookie"]; len(got) != 1 || got[0] != "mine=kept" {
 		t.Errorf("%q", got)

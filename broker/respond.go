@@ -59,7 +59,7 @@ func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fa
 	_ = rc.Flush()
 	for name, values := range resp.Trailer {
 		switch {
-		case !e.comesBack(name):
+		case !e.comesBack(name), name == "Set-Cookie": // RFC 9110 §6.5.1
 			continue
 		case !slices.Contains(announced, name):
 			name = http.TrailerPrefix + name

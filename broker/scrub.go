@@ -63,10 +63,26 @@ func undecodable(err error) *Fault {
 	return f
 }
 
-// mayPassUnread reports whether an answer that cannot be decoded goes to the
-// agent as it is: where a person has said so, and where nothing was injected.
-func (e *exchange) mayPassUnread() bool {
-	return e.service.passUndecodable || len(e.service.keys) == 0
+// valuesNow is what must not come back by the View of now: values may have been
+// stored since the exchange began.
+func (e *exchange) valuesNow() *scrub.Set {
+	now := e.Broker.view.Load()
+	if now == e.view {
+		return e.values
+	}
+	if s := now.sessions[e.session.digest]; s != nil {
+		if vv := s.in(e.vault.id); vv != nil {
+			return vv.values
+		}
+	}
+	return e.values // the session has ended, and the exchange is being cut
+}
+
+// A masked is a body on its way to the agent.
+type masked interface {
+	io.Reader
+	Places() int
+	Follow(now func() *scrub.Set)
 }
 
 // scrubBody returns the answer's body with every credential masked. A body in a
@@ -78,21 +94,26 @@ func (e *exchange) scrubBody(resp *http.Response) (body io.Reader, done func(), 
 		return resp.Body, nothing, nil
 	}
 	src, freed := io.Reader(resp.Body), nothing
-	switch codings := scrub.Codings(resp.Header["Content-Encoding"]); {
-	case grpcCompressed(resp.Header), resp.StatusCode == http.StatusPartialContent && codings != nil:
-		if !e.mayPassUnread() {
-			return nil, nil, undecodable(errors.New("part of a coded body, or compressed messages"))
-		}
-	case codings != nil:
+	if codings := scrub.Codings(resp.Header["Content-Encoding"]); codings != nil {
 		d, err := scrub.Decode(resp.Body, codings)
-		if err == nil {
+		if resp.StatusCode == http.StatusPartialContent {
+			err = errors.New("part of a coded body")
+		}
+		switch {
+		case err == nil:
 			src, freed = d, func() { _ = d.Close() } // frees memory only
 			plainHeader(resp)
-		} else if !e.mayPassUnread() {
+		case !e.service.passUndecodable:
 			return nil, nil, undecodable(err)
 		}
 	}
-	r := e.values.Reader(src)
+	var r masked
+	if hasMessages(resp.Header) && !e.service.passUndecodable {
+		r = e.values.Messages(src)
+	} else {
+		r = e.values.Reader(src)
+	}
+	r.Follow(e.valuesNow)
 	return r, func() {
 		e.scrubbed += r.Places()
 		freed()
@@ -100,40 +121,31 @@ func (e *exchange) scrubBody(resp *http.Response) (body io.Reader, done func(), 
 }
 
 // plainHeader makes an answer's header one of its decoded body: without the
-// coding, the length, and digests of what was coded (RFC 9530 §2, RFC 3230). A
-// strong validator names other bytes (RFC 9110 §8.8.1).
+// coding, the length, and digests of what was coded (RFC 9530 §2, RFC 3230). The
+// validator stays: it goes back to the upstream, and an agent that decodes by
+// itself would have it too.
 func plainHeader(resp *http.Response) {
 	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest", "Accept-Ranges"} {
 		delete(resp.Header, name)
 	}
-	if tag := resp.Header.Get("Etag"); strings.HasPrefix(tag, `"`) {
-		resp.Header["Etag"] = []string{"W/" + tag}
-	}
 	resp.ContentLength = -1
 }
 
-// grpcCompressed reports whether messages inside the body may be compressed.
-// requestHeader keeps upstreams from it, as far as they ask what is accepted.
-func grpcCompressed(h http.Header) bool {
-	for _, name := range messageCodings {
-		if v := h.Get(name); v != "" && !strings.EqualFold(v, "identity") {
-			return true
-		}
-	}
-	return false
+// hasMessages reports whether the body is messages of gRPC, gRPC-Web or Connect.
+func hasMessages(h http.Header) bool {
+	kind := strings.ToLower(h.Get("Content-Type"))
+	return strings.HasPrefix(kind, "application/grpc") && !strings.HasPrefix(kind, "application/grpc-web-text") ||
+		strings.HasPrefix(kind, "application/connect+")
 }
 
-// Fields that say how messages inside a body are compressed, and which ways are
-// accepted (gRPC and Connect).
-var (
-	messageCodings  = []string{"Grpc-Encoding", "Connect-Content-Encoding"}
-	acceptsMessages = []string{"Grpc-Accept-Encoding", "Connect-Accept-Encoding"}
-)
+// acceptsMessages say how messages inside a body may be compressed, beyond what
+// Accept-Encoding does.
+var acceptsMessages = []string{"Grpc-Accept-Encoding", "Connect-Accept-Encoding"}
 
 // askPlain keeps the upstream from what could not be read in its answer:
-// compressed messages of gRPC and of WebSockets.
+// compressed messages.
 func (e *exchange) askPlain(h http.Header) {
-	if e.values == nil || e.mayPassUnread() {
+	if e.values == nil || e.service.passUndecodable {
 		return
 	}
 	for _, name := range acceptsMessages {

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"encoding/base64"
@@ -127,7 +128,7 @@ func TestCodedBody(t *testing.T) {
 			t.Errorf("%s is still %q", name, v)
 		}
 	}
-	if h.Get("Etag") != `W/"v1"` {
+	if h.Get("Etag") != `"v1"` { // good for If-Match
 		t.Errorf("Etag %q", h.Get("Etag"))
 	}
 
@@ -155,7 +156,7 @@ func TestUndecodable(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, "key "+credential)
 	}), nil)
-	for path, refused := range map[string]bool{"/utf-8": true, "/x-none": true, "/compress": true, "/part": true, "/grpc": true, "/gzip": false, "/br": false, "/zstd": false, "/deflate": false} {
+	for path, refused := range map[string]bool{"/x-none": true, "/compress": true, "/part": true, "/grpc": false, "/gzip": false, "/br": false, "/zstd": false, "/deflate": false} {
 		w, broken := k.attempt(t, "example.com", path)
 		if strings.Contains(w.Body.String(), credential) {
 			t.Errorf("%s: %s", path, w.Body)
@@ -164,8 +165,22 @@ func TestUndecodable(t *testing.T) {
 			t.Errorf("%s: %d %s, broken %t", path, w.Code, w.Body, broken)
 		}
 	}
-	if w := k.get(t, "example.com", "/identity"); w.Code != 200 || w.Body.String() != "key "+stars() {
-		t.Errorf("identity: %d %s", w.Code, w.Body)
+	for _, name := range []string{"identity", "utf-8", "none", "aws-chunked"} {
+		if w := k.get(t, "example.com", "/"+name); w.Code != 200 || w.Body.String() != "key "+stars() {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+	}
+	// Nor does it where nothing is injected: another service's credential may be
+	// in it.
+	k.snapshot.Vaults[0].Services[0].Auth = auth(t, `{"type":"passthrough"}`)
+	k.source.set(k.snapshot, nil)
+	if err := k.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/x-none", "/part"} {
+		if w := k.get(t, "example.com", path); code(t, w) != broker.CodeUndecodable {
+			t.Errorf("%s, passed through: %d %s", path, w.Code, w.Body)
+		}
 	}
 }
 
@@ -229,5 +244,61 @@ func TestSwitches(t *testing.T) {
 		if w.Code != row.code || row.code == 200 && (w.Header().Get("X-Echo") != row.header || w.Body.String() != row.body) {
 			t.Errorf("%+v: %d %v %s", row, w.Code, w.Header(), w.Body)
 		}
+	}
+}
+
+// A stream that is open when a value is stored masks it too, and one that was
+// not searched, since there was nothing to look for, ends.
+func TestValuesThatComeLater(t *testing.T) {
+	for _, blank := range []bool{false, true} {
+		say := make(chan string)
+		k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rc := http.NewResponseController(w)
+			for text := range say {
+				_, _ = io.WriteString(w, text+"\n")
+				_ = rc.Flush()
+			}
+		}), nil)
+		if blank {
+			clear(k.snapshot.Vaults[0].Credentials)
+			k.snapshot.Vaults[0].Services[0].Auth = auth(t, `{"type":"passthrough"}`)
+			k.source.set(k.snapshot, nil)
+			if err := k.Refresh(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		go func() { say <- "first" }()
+		resp, err := http.Get("http://" + k.listen(t, k.request(t, "example.com", "/")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewReader(resp.Body)
+		if line, err := lines.ReadString('\n'); line != "first\n" {
+			t.Fatalf("%q %v", line, err)
+		}
+		k.withCredential(t, "LATER", otherCredential)
+		go func() {
+			say <- "key " + otherCredential
+			close(say)
+		}()
+		rest, err := io.ReadAll(lines)
+		if want := "key " + strings.Repeat("*", len(otherCredential)) + "\n"; !blank && (err != nil || string(rest) != want) {
+			t.Errorf("%q %v, want %q", rest, err, want)
+		}
+		if blank && (err == nil || len(rest) > 0) {
+			t.Errorf("%q %v, want a torn answer", rest, err)
+		}
+		_ = resp.Body.Close() // read to its end
+	}
+}
+
+// A credential that is a number does not come back as a length.
+func TestLengthThatIsACredential(t *testing.T) {
+	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "4839201765") }), nil)
+	k.withCredential(t, "NUMBER", "4839201765")
+	w := httptest.NewRecorder()
+	k.Serve(w, httptest.NewRequestWithContext(t.Context(), "HEAD", "/", nil), k.request(t, "example.com", "/"))
+	if got, ok := w.Header()["Content-Length"]; ok {
+		t.Errorf("%q", got)
 	}
 }

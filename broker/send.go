@@ -87,6 +87,7 @@ func (e *exchange) send() *Fault {
 	// that a slow agent does not read.
 	rc := http.NewResponseController(e.w)
 	e.use.by, e.use.vault, e.use.service = e.session.digest, e.vault.id, e.service
+	e.use.blank = e.values == nil && !e.service.scrubOff
 	e.use.end = func() {
 		e.cancel()
 		e.body.interrupt()

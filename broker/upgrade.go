@@ -85,6 +85,7 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 	src := io.Reader(&touched{Reader: upstream, idle: idle})
 	if e.values != nil {
 		frames := e.values.Frames(src)
+		frames.Follow(e.valuesNow)
 		defer func() { e.scrubbed += frames.Places() }()
 		src = frames
 	}
