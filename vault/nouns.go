@@ -61,7 +61,11 @@ func (s *Service) UnmarshalJSON(b []byte) error {
 		}
 		var wrong *json.UnmarshalTypeError
 		if errors.As(err, &wrong) {
-			return fmt.Errorf("service %q: %s: a %s does not fit", p.Name, wrong.Field, wrong.Value)
+			field := strings.TrimPrefix(wrong.Field, "Switches.") // embedded: a name of Go's
+			if field == "scrub" {
+				return fmt.Errorf("service %q: scrub: it is \"on\" or \"off\", not a %s", p.Name, wrong.Value)
+			}
+			return fmt.Errorf("service %q: %s: a %s does not fit", p.Name, field, wrong.Value)
 		}
 		return fmt.Errorf("service %q: %w", p.Name, err)
 	}

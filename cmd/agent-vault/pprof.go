@@ -48,7 +48,8 @@ func listenPrivately(path string) (net.Listener, error) {
 		return nil, err
 	}
 	if err := errors.Join(checkWay(filepath.Dir(dir)), checkOwn(dir, info)); err != nil {
-		return nil, err
+		// The folder may be everybody's, such as /tmp: it is not to be closed.
+		return nil, hint(errors.New(err.Error()), "name a path in a folder of the server's own, such as pprof.sock, which is below the data folder")
 	}
 	switch info, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
