@@ -35,14 +35,20 @@ func (db *DB) Snapshot(ctx context.Context) (vault.Snapshot, error) {
 // Keyring returns the row that keeps the data key; ok is false when there is
 // none yet.
 func (db *DB) Keyring(ctx context.Context) (r seal.Keyring, ok bool, err error) {
-	err = read(ctx, db.readers, func(t *tx) error {
-		return t.one(`SELECT kdf, salt, time, memory_kib, threads, wrapped_key FROM keyring`, nil,
-			&r.KDF, &r.Salt, &r.Time, &r.MemoryKiB, &r.Threads, &r.WrappedKey)
+	err = read(ctx, db.readers, func(t *tx) (err error) {
+		r, err = t.keyring()
+		return err
 	})
 	if errors.Is(err, vault.ErrNotFound) {
 		return seal.Keyring{}, false, nil
 	}
 	return r, err == nil, err
+}
+
+func (t *tx) keyring() (r seal.Keyring, err error) {
+	err = t.one(`SELECT kdf, salt, time, memory_kib, threads, wrapped_key FROM keyring`, nil,
+		&r.KDF, &r.Salt, &r.Time, &r.MemoryKiB, &r.Threads, &r.WrappedKey)
+	return r, err
 }
 
 // PutKeyring stores the keyring. It fails when there is one already.

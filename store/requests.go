@@ -22,12 +22,19 @@ func (db *DB) LogTail(ctx context.Context) (tail vault.LogTail, rows bool, err e
 		if err := t.one(`SELECT EXISTS (SELECT 1 FROM requests)`, nil, &rows); err != nil {
 			return err
 		}
-		return t.one(`SELECT segment, bytes, seq, mac FROM log_tail`, nil, &tail.Segment, &tail.Offset, &tail.Seq, &tail.MAC)
+		tail, err = t.logTail()
+		return err
 	})
+	return tail, rows, err
+}
+
+// logTail is the zero one when nothing has been taken in yet.
+func (t *tx) logTail() (tail vault.LogTail, err error) {
+	err = t.one(`SELECT segment, bytes, seq, mac FROM log_tail`, nil, &tail.Segment, &tail.Offset, &tail.Seq, &tail.MAC)
 	if errors.Is(err, vault.ErrNotFound) {
 		err = nil
 	}
-	return tail, rows, err
+	return tail, err
 }
 
 // AppendRequests takes in what a stretch of an audit log says. No decision

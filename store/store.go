@@ -137,7 +137,12 @@ func prepareFiles(path string) error {
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	// SQLite gives the files beside it the same mode.
+	return checkFiles(path)
+}
+
+// checkFiles checks the file and those beside it, to which SQLite gives the same
+// mode.
+func checkFiles(path string) error {
 	for _, name := range []string{path, path + "-wal", path + "-shm"} {
 		if err := checkMode(name, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -58,9 +59,10 @@ On a terminal it asks before services are deleted, unless --yes is given. With
 			}
 			request.DryRun = dryRun
 			return printAnswer(c, &o, func(client *api.Client) (api.ApplyResponse, error) {
+				before := servicesBefore(c.Context(), client, request)
 				answer, err := client.Apply(c.Context(), request)
 				if err == nil {
-					warnApplied(std.err, request, answer.Changes)
+					warnApplied(std.err, request, before, answer.Changes)
 				}
 				return answer, err
 			}, func(w io.Writer, answer api.ApplyResponse) {
@@ -76,9 +78,22 @@ On a terminal it asks before services are deleted, unless --yes is given. With
 	return c
 }
 
+// servicesBefore are the services of the vaults that a declaration names, as they
+// are. A vault that is not there yet, or cannot be read, has none: that is for
+// apply itself to say.
+func servicesBefore(ctx context.Context, client *api.Client, request api.ApplyRequest) map[string][]vault.Service {
+	before := make(map[string][]vault.Service)
+	for _, v := range request.Vaults {
+		if list, err := client.Services(ctx, v.Name); err == nil {
+			before[v.Name] = list.Services
+		}
+	}
+	return before
+}
+
 // warnApplied warns of protections that what was created or updated turns off,
 // and of short values.
-func warnApplied(w io.Writer, request api.ApplyRequest, changes []vault.Change) {
+func warnApplied(w io.Writer, request api.ApplyRequest, before map[string][]vault.Service, changes []vault.Change) {
 	changed := make(map[vault.Change]bool) // without what was done
 	for _, ch := range changes {
 		changed[vault.Change{Vault: ch.Vault, Kind: ch.Kind, Name: ch.Name}] = ch.Action != vault.Unchanged
@@ -86,7 +101,11 @@ func warnApplied(w io.Writer, request api.ApplyRequest, changes []vault.Change) 
 	for _, v := range request.Vaults {
 		for _, s := range v.Services {
 			if changed[vault.Change{Vault: v.Name, Kind: "service", Name: s.Name}] {
-				sayWarnings(w, vault.SwitchWarnings(nil, s))
+				var was *vault.Service
+				if at := slices.IndexFunc(before[v.Name], func(b vault.Service) bool { return b.Name == s.Name }); at >= 0 {
+					was = &before[v.Name][at]
+				}
+				sayWarnings(w, vault.SwitchWarnings(was, s))
 			}
 		}
 		set := maps.Clone(v.Credentials)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,26 +43,69 @@ func (d *dataFlags) add(c *cobra.Command) {
 // An auditData is what a command works on.
 type auditData struct {
 	cfg  *config
-	db   *store.DB
 	path string
 	key  seal.Key
+	head audit.Head // the newest record that the store has seen
+	db   *store.DB  // of a command that changes it
 }
 
-// open opens the data folder: of a server that does not run, if the command is
-// to be alone.
-func (d *dataFlags) open(c *cobra.Command, alone bool, f func(auditData) error) error {
+// quiet is told where the key is: whoever starts the server was told.
+var quiet = operator{lines: io.Discard}
+
+// look reads the data folder of a server that may be running, or a copy of one,
+// perhaps on a disk that cannot be written. It changes nothing.
+func (d *dataFlags) look(c *cobra.Command, f func(auditData) error) error {
+	if err := forbidCores(); err != nil {
+		return err
+	}
+	cfg, master, err := d.configure(c)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(cfg.DataDir, "agent-vault.db")
+	if _, err := os.Stat(path); err != nil {
+		return noData(cfg.DataDir)
+	}
+	seen, err := store.Look(c.Context(), path)
+	if err != nil {
+		return err
+	}
+	if seen.Keyring == nil {
+		return notStarted(cfg.DataDir)
+	}
+	key, err := unlockKeyring(*seen.Keyring, cfg.DataDir, master, quiet)
+	if err != nil {
+		return err
+	}
+	data := auditData{cfg: cfg, path: auditPath(cfg.DataDir), key: key}
+	if seen.Tail != nil {
+		data.head = audit.Head{Seq: seen.Tail.Seq, MAC: seen.Tail.MAC}
+	}
+	return f(data)
+}
+
+// open opens the data folder of a server that does not run.
+func (d *dataFlags) open(c *cobra.Command, f func(auditData) error) error {
+	cfg, master, err := d.configure(c)
+	if err != nil {
+		return err
+	}
+	return withData(c.Context(), cfg, master, quiet, func(db *store.DB, key seal.Key) error {
+		head, err := auditHead(c.Context(), db)
+		if err != nil {
+			return err
+		}
+		return f(auditData{cfg, auditPath(cfg.DataDir), key, head, db})
+	})
+}
+
+func (d *dataFlags) configure(c *cobra.Command) (*config, masterSource, error) {
 	cfg, err := loadConfig(c.Flags(), os.Environ())
 	if err != nil {
-		return err
+		return nil, masterSource{}, err
 	}
 	master, err := operatorsMaster(stdioOf(c), d.passwordStdin)
-	if err != nil {
-		return err
-	}
-	quiet := operator{lines: io.Discard} // where the key is, whoever starts the server was told
-	return withData(c.Context(), cfg, master, quiet, alone, func(db *store.DB, key seal.Key) error {
-		return f(auditData{cfg, db, auditPath(cfg.DataDir), key})
-	})
+	return cfg, master, err
 }
 
 // signer signs checkpoints.
@@ -71,13 +115,12 @@ func (d auditData) public() ed25519.PublicKey { return d.signer().Public().(ed25
 
 // verify says how the log is verified: against what the store has seen of it
 // too.
-func (d auditData) verify(c *cobra.Command) (audit.VerifyOptions, error) {
+func (d auditData) verify() audit.VerifyOptions {
 	o := audit.VerifyOptions{Path: d.path, Key: d.key.ForAudit()}
-	head, err := auditHead(c.Context(), d.db)
-	if head.Seq > 0 {
-		o.Known = append(o.Known, audit.KnownRecord{Head: head, By: "the store", MayBeLost: true})
+	if d.head.Seq > 0 {
+		o.Known = append(o.Known, audit.KnownRecord{Head: d.head, By: "the store", MayBeLost: true})
 	}
-	return o, err
+	return o
 }
 
 // badLog is the error of a log that is not whole.
@@ -111,7 +154,7 @@ the instance's --public-key, which audit key prints.`,
 			if publicKey != "" {
 				return misused(c, "--public-key goes with --export; the data folder has its own")
 			}
-			return d.open(c, false, func(data auditData) error {
+			return d.look(c, func(data auditData) error {
 				return verifyLog(c, &o, data, checkpoint)
 			})
 		},
@@ -129,10 +172,7 @@ the instance's --public-key, which audit key prints.`,
 
 // verifyLog verifies a data folder.
 func verifyLog(c *cobra.Command, o *output, d auditData, checkpoint string) error {
-	v, err := d.verify(c)
-	if err != nil {
-		return err
-	}
+	v := d.verify()
 	if checkpoint != "" {
 		line, err := lastLine(checkpoint)
 		if err != nil {
@@ -240,7 +280,7 @@ exports, by another way than the exports.`,
   agent-vault audit key --data-dir /var/lib/agent-vault`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return d.open(c, false, func(data auditData) error {
+			return d.look(c, func(data auditData) error {
 				_, err := fmt.Fprintln(c.OutOrStdout(), audit.SpellPublicKey(data.public()))
 				return err
 			})
@@ -276,7 +316,7 @@ later cut at its end visible: audit verify --checkpoint.`,
 			if o.Until, err = parseSince(until, now); err != nil {
 				return misused(c, "--until is how long ago (90m, 24h, 7d) or when (2026-03-01, 2026-03-01T12:00:00Z), not %q", until)
 			}
-			return d.open(c, false, func(data auditData) error {
+			return d.look(c, func(data auditData) error {
 				return exportLog(c, data, o, checkpoint)
 			})
 		},
@@ -291,10 +331,7 @@ later cut at its end visible: audit verify --checkpoint.`,
 }
 
 func exportLog(c *cobra.Command, d auditData, o audit.ExportOptions, checkpoint string) (err error) {
-	if o.Verify, err = d.verify(c); err != nil {
-		return err
-	}
-	o.Sign = d.signer()
+	o.Verify, o.Sign = d.verify(), d.signer()
 	line, report, err := audit.Export(c.Context(), c.OutOrStdout(), o)
 	if err != nil {
 		return err
@@ -315,13 +352,21 @@ func auditRebuildCommand() *cobra.Command {
 		Use:   "rebuild",
 		Short: "Fill the request log anew from the audit log",
 		Long: `Fill the request log anew from the audit log: rows that were lost come back, and
-the others stay as they are. The server must be stopped. A request log that is
+the others stay as they are. The server must be stopped, and the audit log whole,
+as audit verify finds it. A request log that is
 empty is filled by itself when the server starts.`,
 		Example: `  agent-vault audit rebuild
   agent-vault audit rebuild --data-dir /var/lib/agent-vault`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return d.open(c, true, func(data auditData) error {
+			return d.open(c, func(data auditData) error {
+				report, err := audit.Verify(c.Context(), data.verify())
+				if err != nil {
+					return err
+				}
+				if report.Bad != nil { // nothing is taken in of a log that was changed
+					return badLog(report.Bad)
+				}
 				filler, err := broker.NewFiller(broker.FillerOptions{Path: data.path, Into: data.db, Anew: true, Retention: data.cfg.Retention})
 				if err != nil {
 					return err

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -245,4 +247,71 @@ func TestServerFillsSegments(t *testing.T) {
 	if n := logged(); n != sent {
 		t.Errorf("%d requests in the log that was filled anew, want %d", n, sent)
 	}
+}
+
+// Who verifies, exports or prints the key changes nothing, and can do it where
+// nothing can be written.
+func TestVerifyChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.do(byPath, w.token, call{host: "api.test", target: "/"})
+	if err := w.halt(); err != nil {
+		t.Fatal(err)
+	}
+	defer w.start() // for its own end
+	look := func() map[string]string {
+		files := make(map[string]string)
+		err := filepath.WalkDir(w.path("data"), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			files[path] = string(b)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return files
+	}
+	before := look()
+	if err := os.Chmod(w.path("data"), 0o500); err != nil { // root writes all the same: that is what is looked for
+		t.Fatal(err)
+	}
+	if r, errs, status := w.verifyAudit(); status != 0 || r.Bad != nil {
+		t.Errorf("%d %s", status, errs)
+	}
+	for _, command := range []string{"export", "key"} {
+		w.must("", "audit", command, "--data-dir", w.path("data"))
+	}
+	if err := os.Chmod(w.path("data"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if after := look(); !maps.Equal(after, before) {
+		t.Errorf("%d files became %d, or other bytes", len(before), len(after))
+	}
+}
+
+// Nothing is taken into the request log of an audit log that was changed.
+func TestRebuildOfAChangedLog(t *testing.T) {
+	w := newWorld(t)
+	w.do(byPath, w.token, call{host: "api.test", target: "/"})
+	if err := w.halt(); err != nil {
+		t.Fatal(err)
+	}
+	path := w.path("data/audit.log")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, bytes.Replace(whole, []byte(`"method":"GET"`), []byte(`"method":"GOT"`), 1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, err := w.run("", "audit", "rebuild", "--data-dir", w.path("data")); err == nil || !strings.Contains(errs, "changed") {
+		t.Errorf("%v %s", err, errs)
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.must("", "audit", "rebuild", "--data-dir", w.path("data"))
+	w.start() // for its own end
 }

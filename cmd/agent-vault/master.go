@@ -28,18 +28,27 @@ func unlock(ctx context.Context, db *store.DB, dataDir string, ask masterSource,
 	if err != nil {
 		return seal.Key{}, err
 	}
-	master, err := findMaster(ring, exists, dataDir, ask, op)
+	if exists {
+		return unlockKeyring(ring, dataDir, ask, op)
+	}
+	master, err := findMaster(ring, false, dataDir, ask, op)
 	if err != nil {
 		return seal.Key{}, err
 	}
 	defer master.Clear()
-	if !exists {
-		ring, key, err := seal.NewKeyring(master)
-		if err != nil {
-			return seal.Key{}, err
-		}
-		return key, db.PutKeyring(ctx, ring)
+	ring, key, err := seal.NewKeyring(master)
+	if err != nil {
+		return seal.Key{}, err
 	}
+	return key, db.PutKeyring(ctx, ring)
+}
+
+func unlockKeyring(ring seal.Keyring, dataDir string, ask masterSource, op operator) (seal.Key, error) {
+	master, err := findMaster(ring, true, dataDir, ask, op)
+	if err != nil {
+		return seal.Key{}, err
+	}
+	defer master.Clear()
 	key, err := ring.Unlock(master)
 	if errors.Is(err, seal.ErrWrongMaster) {
 		if ring.KDF == seal.KDFPassword {

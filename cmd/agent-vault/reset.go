@@ -60,9 +60,16 @@ what the server needs to start: the master password, or the key file.`,
 	return c
 }
 
+// noData is the error of a folder without data.
+func noData(dir string) error {
+	return hint(fmt.Errorf("there is no data of a server in %s", dir), "name the folder with --data-dir")
+}
+
+func notStarted(dir string) error { return fmt.Errorf("no server has been started on %s yet", dir) }
+
 // withRegistry opens the data of a server that does not run.
 func withRegistry(ctx context.Context, cfg *config, master masterSource, std stdio, f func(*vault.Registry) error) error {
-	return withData(ctx, cfg, master, newOperator(cfg, std.err), true, func(db *store.DB, key seal.Key) error {
+	return withData(ctx, cfg, master, newOperator(cfg, std.err), func(db *store.DB, key seal.Key) error {
 		r, err := vault.New(vault.Options{Store: db, Key: key})
 		if err != nil {
 			return err
@@ -71,30 +78,27 @@ func withRegistry(ctx context.Context, cfg *config, master masterSource, std std
 	})
 }
 
-// withData opens the data of a server: of one that does not run, if it is to be
-// alone.
-func withData(ctx context.Context, cfg *config, master masterSource, op operator, alone bool, f func(*store.DB, seal.Key) error) (err error) {
+// withData opens the data of a server that does not run.
+func withData(ctx context.Context, cfg *config, master masterSource, op operator, f func(*store.DB, seal.Key) error) (err error) {
 	if err := forbidCores(); err != nil {
 		return err
 	}
 	path := filepath.Join(cfg.DataDir, "agent-vault.db")
 	if _, err := os.Stat(path); err != nil {
-		return hint(fmt.Errorf("there is no data of a server in %s", cfg.DataDir), "name the folder with --data-dir")
+		return noData(cfg.DataDir)
 	}
-	if alone {
-		lock, err := lockFolder(cfg.DataDir)
-		if err != nil {
-			return err
-		}
-		defer lock.Close() // nothing was written to it
+	lock, err := lockFolder(cfg.DataDir)
+	if err != nil {
+		return err
 	}
+	defer lock.Close() // nothing was written to it
 	db, err := store.Open(ctx, store.Options{Path: path})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if _, exists, err := db.Keyring(ctx); err != nil || !exists {
-		return errors.Join(err, fmt.Errorf("no server has been started on %s yet", cfg.DataDir))
+		return errors.Join(err, notStarted(cfg.DataDir))
 	}
 	key, err := unlock(ctx, db, cfg.DataDir, master, op)
 	if err != nil {
