@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/pressly/goose/v3"
 
 	"agentvault/policy/inject"
+	"agentvault/store"
 	"agentvault/vault"
 )
 
@@ -113,4 +115,27 @@ func TestADatabaseOfTheFirstVersionIsTakenOver(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Data of a newer version is not touched.
+func TestNewerDataIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data", "agent-vault.db")
+	db, err := store.Open(t.Context(), store.Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	raw, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = raw.Exec(`INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)`)
+	if err := errors.Join(err, raw.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(t.Context(), store.Options{Path: path}); err == nil || !strings.Contains(err.Error(), "newer version of Agent Vault (schema 9999") {
+		t.Errorf("%v", err)
+	}
 }

@@ -188,6 +188,12 @@ func (db *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	sources := p.ListSources() // by version
+	newest := sources[len(sources)-1].Version
+	var there int64 // 0 of an empty file: the provider's own question would write to it
+	if err := db.writer.QueryRowContext(ctx, `SELECT max(version_id) FROM goose_db_version`).Scan(&there); err == nil && there > newest {
+		return fmt.Errorf("its data was written by a newer version of Agent Vault (schema %d; this one knows %d); start that one, or restore a backup", there, newest)
+	}
 	// Another process that migrates now makes this one fail, and is done then.
 	for range 3 {
 		if _, err = p.Up(ctx); err == nil {
