@@ -46,7 +46,7 @@ type Frames struct {
 // Set must not be empty.
 func (s *Set) Frames(src io.Reader) *Frames {
 	return &Frames{
-		src: bufio.NewReaderSize(src, 32<<10), message: masker{tables: s.tables()}, control: masker{tables: s.tables()},
+		src: bufio.NewReaderSize(src, 32<<10), message: masker{tables: s.tables}, control: masker{tables: s.tables},
 	}
 }
 

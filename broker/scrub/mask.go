@@ -66,7 +66,7 @@ func (m *masker) Places() int { return m.places }
 func (m *masker) scan(final bool) {
 	if m.now != nil {
 		if latest := m.now(); !latest.Empty() && latest.clear != m.tables[0] {
-			m.tables = append(m.tables[:1], latest.clear)
+			m.tables = []*table{m.tables[0], latest.clear}
 		}
 	}
 	m.ready, m.spans = len(m.buf), m.spans[:0]

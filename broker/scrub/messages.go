@@ -28,7 +28,7 @@ type Messages struct {
 
 // Messages returns a Messages of src. The Set must not be empty.
 func (s *Set) Messages(src io.Reader) *Messages {
-	return &Messages{src: src, masker: masker{tables: s.tables()}}
+	return &Messages{src: src, masker: masker{tables: s.tables}}
 }
 
 // Read implements io.Reader.

@@ -58,3 +58,26 @@ func TestBadMessages(t *testing.T) {
 		}
 	}
 }
+
+// However a body comes, each of its messages comes out as a header field's value
+// would.
+func FuzzMessages(f *testing.F) {
+	f.Add([]byte("a secretsecret b"), []byte("secretsecret"), []byte{3, 1, 200, 4}, 2)
+	f.Fuzz(func(t *testing.T, text, value, cuts []byte, n int) {
+		set := scrub.Compile([][]byte{value})
+		if set.Empty() || n < 1 || len(text) > 1<<12 || len(value) > 1<<9 {
+			return
+		}
+		var in, want []byte
+		for _, c := range cuts {
+			part := text[:min(int(c), len(text))]
+			text = text[len(part):]
+			masked, _ := set.Field(string(part))
+			in, want = append(in, grpc(0, string(part))...), append(want, grpc(0, masked)...)
+		}
+		got, err := io.ReadAll(set.Messages(&pieces{b: in, lens: []int{n}}))
+		if err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("%q, want %q, %v", got, want, err)
+		}
+	})
+}

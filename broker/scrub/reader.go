@@ -25,7 +25,7 @@ var buffers = sync.Pool{New: func() any { return new(make([]byte, 0, bufferSize)
 // Reader returns a Reader of src. The Set must not be empty.
 func (s *Set) Reader(src io.Reader) *Reader {
 	own := buffers.Get().(*[]byte)
-	return &Reader{src: src, own: own, masker: masker{tables: s.tables(), buf: (*own)[:0]}}
+	return &Reader{src: src, own: own, masker: masker{tables: s.tables, buf: (*own)[:0]}}
 }
 
 // Read implements io.Reader. A longer p costs less.

@@ -16,8 +16,8 @@ import (
 // is safe for use by many goroutines.
 type Set struct {
 	clear  *table
-	folded *table // the same in lower case, for names of header fields
-	once   [1]*table
+	folded *table   // the same in lower case, for names of header fields
+	tables []*table // clear alone: what a masker begins with
 }
 
 // Compile returns the Set of some values. Those shorter than [MinLength] are
@@ -39,9 +39,8 @@ func Compile(values [][]byte) *Set {
 			lower = append(lower, bytes.ToLower(p))
 		}
 	}
-	s := &Set{clear: newTable(patterns, hexes), folded: newTable(lower, nil)}
-	s.once[0] = s.clear
-	return s
+	clear := newTable(patterns, hexes)
+	return &Set{clear: clear, folded: newTable(lower, nil), tables: []*table{clear}}
 }
 
 func notInNames(r rune) bool { return r <= ' ' || r >= 0x7f }
@@ -53,9 +52,6 @@ func (*Set) Format(f fmt.State, _ rune) {
 
 // Empty reports whether there is nothing to look for.
 func (s *Set) Empty() bool { return s == nil || s.clear == nil }
-
-// tables is what a masker of the Set begins with.
-func (s *Set) tables() []*table { return s.once[:1:1] }
 
 // scratch holds copies of header fields while they are scanned.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
@@ -69,7 +65,7 @@ func (s *Set) Field(value string) (masked string, places int) {
 	b := scratch.Get().(*[]byte)
 	defer scratch.Put(b)
 	*b = append((*b)[:0], value...)
-	m := masker{tables: s.tables(), buf: *b}
+	m := masker{tables: s.tables, buf: *b}
 	m.scan(true)
 	if m.places > 0 {
 		value = string(m.buf)
