@@ -16,6 +16,8 @@ var speaks = map[string]func(e *exchange, name string, values []string) *Fault{
 	"X-Http-Method":          (*exchange).otherMethod,
 	"X-Method-Override":      (*exchange).otherMethod,
 	"X-Method":               (*exchange).otherMethod,
+	"X-Forwarded-Method":     (*exchange).otherMethod,
+	"X-Http-Verb":            (*exchange).otherMethod,
 
 	"X-Original-Url":        (*exchange).otherPath, // IIS, Symfony
 	"X-Rewrite-Url":         (*exchange).otherPath, // likewise
@@ -27,6 +29,12 @@ var speaks = map[string]func(e *exchange, name string, values []string) *Fault{
 	"X-Forwarded-Path":      (*exchange).otherPath,
 	"X-Forwarded-Prefix":    (*exchange).otherPath,
 	"X-Forwarded-Uri":       (*exchange).otherPath,
+	"X-Forwarded-Url":       (*exchange).otherPath,
+	"X-Replaced-Path":       (*exchange).otherPath, // Traefik
+	"X-Request-Uri":         (*exchange).otherPath,
+	"X-Waf-Original-Uri":    (*exchange).otherPath,
+	"X-Ms-Original-Url":     (*exchange).otherPath, // Azure
+	"Destination":           (*exchange).otherPath, // RFC 4918 §10.3: of COPY and MOVE
 	"X-Envoy-Original-Path": (*exchange).otherPath,
 	"X-Script-Name":         (*exchange).otherPath,
 	"Script-Name":           (*exchange).otherPath,

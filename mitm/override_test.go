@@ -47,6 +47,9 @@ func TestOverrides(t *testing.T) {
 		{"path, underscores", ask{host: paths, target: "/v1/x", header: []string{"X_Original_URL: /admin"}}, 403, "path_not_allowed"},
 		{"path, prefix", ask{host: paths, target: "/v1/x", header: []string{"X-Forwarded-Prefix: /admin"}}, 403, "path_not_allowed"},
 		{"path, forwarded", ask{host: paths, target: "/v1/x", header: []string{"X-Forwarded-Path: /admin"}}, 403, "path_not_allowed"},
+		{"path, WebDAV", ask{host: paths, target: "/v1/x", header: []string{"Destination: /admin"}}, 403, "path_not_allowed"},
+		{"path, Traefik", ask{host: paths, target: "/v1/x", header: []string{"X-Replaced-Path: /admin"}}, 403, "path_not_allowed"},
+		{"method, verb", ask{host: methods, header: []string{"X-HTTP-Verb: PUT"}}, 403, "method_not_allowed"},
 		{"path where no rule looks at paths", ask{header: []string{"X-Original-URL: /admin"}}, 200, ""},
 
 		{"host", ask{header: []string{"X-Forwarded-Host: other.example.com"}}, 200, "dropped"},
