@@ -1,12 +1,12 @@
 package broker
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,6 +18,9 @@ import (
 // A connection is nobody's until its first request was admitted; nobody counts
 // as one more session. Those on which a request or a tunnel is open keep their
 // places: the limits of sessions bound them.
+//
+// The mutex is taken when a connection comes, goes, or gets another owner, and
+// by no request besides.
 type conns struct {
 	limit int // 0: none
 
@@ -28,19 +31,18 @@ type conns struct {
 
 // An owner is what one session, or nobody, has.
 type owner struct {
-	open int
-	idle list.List // of *agentConn, the longest idle first
+	digest [32]byte // of the session's token; zero: nobody
+	conns  map[*agentConn]struct{}
 }
 
-// An agentConn is one connection. Its fields are guarded by conns.mu.
+// An agentConn is one connection.
 type agentConn struct {
 	net.Conn
 	conns *conns
-	owner [32]byte      // digest of the session's token; zero: nobody's
-	idle  *list.Element // nil while something is open on it
-	since time.Time     // when idle began
-	busy  int           // requests; a tunnel counts as one that has no end
-	gone  bool
+	busy  atomic.Int64          // requests that are open; a tunnel counts as one that has no end
+	since atomic.Int64          // unix nanoseconds when the last of them ended, or it came
+	owner atomic.Pointer[owner] // changed under conns.mu
+	gone  bool                  // guarded by conns.mu
 }
 
 // newConns bounds by what the process may open, too: an exchange takes two
@@ -118,26 +120,53 @@ func (cs *conns) add(ac *agentConn) (victim *agentConn, wait time.Duration) {
 	defer cs.mu.Unlock()
 	now := time.Now()
 	if cs.limit > 0 && cs.open >= cs.limit {
-		var most *owner
-		for _, o := range cs.owners {
-			if o.idle.Len() > 0 && (most == nil || o.open > most.open) {
-				most = o
-			}
-		}
-		if most == nil {
+		victim = cs.victim()
+		if victim == nil {
 			return ac, 0
 		}
-		victim = most.idle.Front().Value.(*agentConn)
-		if wait = firstRequest - now.Sub(victim.since); wait > 0 && victim.owner == ([32]byte{}) {
+		idle := now.Sub(time.Unix(0, victim.since.Load()))
+		if wait = firstRequest - idle; wait > 0 && victim.owner.Load().digest == ([32]byte{}) {
 			return nil, wait
 		}
 		victim.leave()
 	}
 	cs.open++
-	o := cs.of(ac.owner)
-	o.open++
-	ac.rest(o, now)
+	ac.since.Store(now.UnixNano())
+	ac.join([32]byte{})
 	return victim, 0
+}
+
+// victim is an idle connection of whoever has most, or nil.
+func (cs *conns) victim() (victim *agentConn) {
+	most := 0
+	for _, o := range cs.owners {
+		if len(o.conns) > most {
+			if ac := o.longestIdle(); ac != nil {
+				victim, most = ac, len(o.conns)
+			}
+		}
+	}
+	return victim
+}
+
+// considered is how many idle connections of one owner are compared, in no
+// order: of thousands, any of the older ones will do.
+const considered = 64
+
+func (o *owner) longestIdle() (longest *agentConn) {
+	n := 0
+	for ac := range o.conns {
+		if ac.busy.Load() > 0 {
+			continue
+		}
+		if longest == nil || ac.since.Load() < longest.since.Load() {
+			longest = ac
+		}
+		if n++; n == considered {
+			break
+		}
+	}
+	return longest
 }
 
 // firstRequest is how long a connection has for its first request before it may
@@ -145,57 +174,39 @@ func (cs *conns) add(ac *agentConn) (victim *agentConn, wait time.Duration) {
 // all places are taken by such.
 const firstRequest = 100 * time.Millisecond
 
-func (ac *agentConn) rest(o *owner, now time.Time) {
-	ac.idle, ac.since = o.idle.PushBack(ac), now
-}
-
-func (cs *conns) of(digest [32]byte) *owner {
-	o := cs.owners[digest]
+// join gives the connection to an owner. Its caller holds conns.mu.
+func (ac *agentConn) join(digest [32]byte) {
+	o := ac.conns.owners[digest]
 	if o == nil {
-		o = new(owner)
-		cs.owners[digest] = o
+		o = &owner{digest: digest, conns: make(map[*agentConn]struct{})}
+		ac.conns.owners[digest] = o
 	}
-	return o
+	o.conns[ac] = struct{}{}
+	ac.owner.Store(o)
 }
 
-// leave gives the place back.
-func (ac *agentConn) leave() {
-	if ac.gone {
-		return
-	}
-	ac.gone = true
-	ac.conns.open--
-	ac.quit()
-}
-
-// quit takes the connection from its owner.
+// quit takes the connection from its owner. Its caller holds conns.mu.
 func (ac *agentConn) quit() {
-	o := ac.conns.of(ac.owner)
-	if ac.idle != nil {
-		o.idle.Remove(ac.idle)
-		ac.idle = nil
-	}
-	if o.open--; o.open == 0 {
-		delete(ac.conns.owners, ac.owner)
+	o := ac.owner.Load()
+	if delete(o.conns, ac); len(o.conns) == 0 {
+		delete(ac.conns.owners, o.digest)
 	}
 }
 
-func (ac *agentConn) begin() {
-	ac.conns.mu.Lock()
-	defer ac.conns.mu.Unlock()
-	ac.busy++
-	if ac.idle != nil {
-		ac.conns.of(ac.owner).idle.Remove(ac.idle)
-		ac.idle = nil
+// leave gives the place back. Its caller holds conns.mu.
+func (ac *agentConn) leave() {
+	if !ac.gone {
+		ac.gone = true
+		ac.conns.open--
+		ac.quit()
 	}
 }
+
+func (ac *agentConn) begin() { ac.busy.Add(1) }
 
 func (ac *agentConn) end() {
-	ac.conns.mu.Lock()
-	defer ac.conns.mu.Unlock()
-	if ac.busy--; ac.busy == 0 && !ac.gone {
-		ac.rest(ac.conns.of(ac.owner), time.Now())
-	}
+	ac.since.Store(time.Now().UnixNano())
+	ac.busy.Add(-1)
 }
 
 // belongs says whose connection it is: of the last session that was admitted on
@@ -204,17 +215,18 @@ func (ac *agentConn) belongs(digest [32]byte, tunnel bool) {
 	if ac == nil {
 		return
 	}
-	ac.conns.mu.Lock()
-	defer ac.conns.mu.Unlock()
 	if tunnel {
-		ac.busy++
+		ac.busy.Add(1)
 	}
-	if ac.owner == digest || ac.gone {
+	if ac.owner.Load().digest == digest {
 		return
 	}
-	ac.quit()
-	ac.owner = digest
-	ac.conns.of(digest).open++
+	ac.conns.mu.Lock()
+	defer ac.conns.mu.Unlock()
+	if !ac.gone {
+		ac.quit()
+		ac.join(digest)
+	}
 }
 
 // Close implements net.Conn.

@@ -19,13 +19,13 @@ func TestConnsAreShared(t *testing.T) {
 		if victim, wait := cs.add(ac); victim == ac || wait > 0 {
 			t.Fatal("no place")
 		}
-		ac.since = ac.since.Add(-time.Hour)
+		ac.since.Add(-int64(time.Hour))
 		ac.begin()
 		if owner != ([32]byte{}) {
 			ac.belongs(owner, false)
 		}
 		ac.end()
-		ac.since = ac.since.Add(-time.Hour)
+		ac.since.Add(-int64(time.Hour))
 		return ac
 	}
 	mine := open(honest)
@@ -70,7 +70,7 @@ func TestConnsAreShared(t *testing.T) {
 	if victim, wait := young.add(ac); victim != nil || wait <= 0 || wait > firstRequest {
 		t.Errorf("%v, %v: want a wait", victim, wait)
 	}
-	first.since = first.since.Add(-firstRequest)
+	first.since.Add(-int64(firstRequest))
 	if victim, wait := young.add(ac); victim != first || wait > 0 {
 		t.Errorf("%v, %v: want its place", victim, wait)
 	}
@@ -90,7 +90,7 @@ func TestConnsCount(t *testing.T) {
 		if len(all) == 0 || r.IntN(3) == 0 {
 			ac := &agentConn{Conn: ours, conns: cs}
 			if victim, wait := cs.add(ac); wait == 0 && victim != ac {
-				ac.since = ac.since.Add(-time.Hour)
+				ac.since.Add(-int64(time.Hour))
 				all = append(all, ac)
 				if victim != nil && (busy[victim] > 0 || !victim.gone) {
 					t.Fatal("a victim that was busy, or is still counted")
@@ -123,12 +123,16 @@ func TestConnsCount(t *testing.T) {
 				all = append(all[:i], all[i+1:]...)
 			}
 		}
-		open, idle := 0, 0
-		for _, o := range cs.owners {
-			open += o.open
-			idle += o.idle.Len()
-			if o.open < 1 || o.idle.Len() > o.open {
-				t.Fatalf("an owner of %d, %d of them idle", o.open, o.idle.Len())
+		open := 0
+		for digest, o := range cs.owners {
+			open += len(o.conns)
+			if len(o.conns) == 0 || o.digest != digest {
+				t.Fatalf("an owner of %d", len(o.conns))
+			}
+			for ac := range o.conns {
+				if ac.gone || ac.owner.Load() != o {
+					t.Fatal("a connection that has gone, or is another's")
+				}
 			}
 		}
 		if open != cs.open || open > 20 {
