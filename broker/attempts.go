@@ -1,18 +1,18 @@
 package broker
 
 import (
-	"container/list"
+	"context"
 	"math"
 	"net"
 	"net/netip"
-	"sync"
 	"time"
 
+	"github.com/maypok86/otter/v2"
 	"golang.org/x/time/rate"
 )
 
 // maxAddresses bounds how many addresses' failures are counted at once. Of more,
-// those that have not failed for the longest are forgotten.
+// those that fail least are forgotten.
 const maxAddresses = 10_000
 
 // attempts counts the tokens that were refused, by the address that they came
@@ -21,38 +21,25 @@ const maxAddresses = 10_000
 // send their credentials only when they were asked (git, Java, libcurl) begin so.
 type attempts struct {
 	perMinute int // 0: no limit
-
-	mu     sync.Mutex
-	failed map[netip.Prefix]*list.Element // of order
-	order  list.List                      // of *attempter, the longest without a failure first
-}
-
-type attempter struct {
-	from netip.Prefix
-	*rate.Limiter
+	failed    *otter.Cache[netip.Prefix, *rate.Limiter]
 }
 
 func newAttempts(perMinute int) *attempts {
-	return &attempts{perMinute: perMinute, failed: make(map[netip.Prefix]*list.Element)}
+	return &attempts{perMinute: perMinute, failed: otter.Must(&otter.Options[netip.Prefix, *rate.Limiter]{
+		MaximumSize: maxAddresses, // no expiry: that would take a goroutine
+	})}
 }
 
 // failure counts one and reports how long the address has to wait, 0 if it may
 // go on.
 func (a *attempts) failure(from netip.Prefix, now time.Time) time.Duration {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	each := time.Minute / time.Duration(a.perMinute)
-	el := a.failed[from]
-	if el == nil {
-		if a.order.Len() >= maxAddresses {
-			oldest := a.order.Front()
-			delete(a.failed, a.order.Remove(oldest).(*attempter).from)
-		}
-		el = a.order.PushBack(&attempter{from, rate.NewLimiter(rate.Every(each), a.perMinute)})
-		a.failed[from] = el
+	l, err := a.failed.Get(context.Background(), from, otter.LoaderFunc[netip.Prefix, *rate.Limiter](func(context.Context, netip.Prefix) (*rate.Limiter, error) {
+		return rate.NewLimiter(rate.Every(each), a.perMinute), nil
+	}))
+	if err != nil { // the loader has none
+		return each
 	}
-	a.order.MoveToBack(el)
-	l := el.Value.(*attempter)
 	if l.AllowN(now, 1) {
 		return 0
 	}
