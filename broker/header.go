@@ -225,14 +225,19 @@ func (e *exchange) maskValues(values []string) []string {
 	if e.values == nil {
 		return values
 	}
-	now := e.valuesNow()
-	out := make([]string, len(values))
+	out, now := values, e.valuesNow()
 	for i, v := range values {
 		masked, n := e.values.Field(v)
 		if now != e.values {
 			more := 0
 			masked, more = now.Field(masked)
 			n += more
+		}
+		if n == 0 {
+			continue // the usual case
+		}
+		if &out[0] == &values[0] {
+			out = slices.Clone(values)
 		}
 		out[i] = masked
 		e.scrubbed += n

@@ -11,8 +11,9 @@ import (
 )
 
 // knowValues compiles what must not come back to an agent of this vault: every
-// value that is stored, earlier ones too, and what services make of them, such as the base64 of user and
-// password. A vault whose boxes and services are those of before keeps its Set.
+// value that is stored, earlier ones too, and what services make of them, such
+// as the base64 of user and password. A vault whose boxes and services are those
+// of before keeps its Set.
 func (v *vaultView) knowValues(before *vaultView) {
 	if before != nil && before.values != nil && v.holdsWhat(before) {
 		v.values = before.values

@@ -80,9 +80,19 @@ func (s *Set) Name(name string) bool {
 	if s.Empty() || len(name) < MinLength {
 		return false
 	}
-	m := masker{tables: []*table{s.folded}, buf: bytes.ToLower([]byte(name))}
-	m.scan(true)
-	return m.places > 0
+	b := scratch.Get().(*[]byte)
+	defer scratch.Put(b)
+	*b = (*b)[:0]
+	for _, c := range []byte(name) {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		*b = append(*b, c)
+	}
+	found := scan{table: s.folded, b: *b, final: true}
+	found.run()
+	clear(*b)
+	return len(found.spans) > 0
 }
 
 // headLen is how many bytes of a pattern it is found by. No pattern is shorter.
