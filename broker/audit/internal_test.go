@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 type line struct {
@@ -19,15 +18,22 @@ type line struct {
 	Request string `json:"request"`
 }
 
-// A slow file has a disk whose waits the test ends.
+// A slow file has a disk whose waits the test ends. It tells of each call.
 type slowFile struct {
 	file
-	syncs atomic.Int32
-	gate  chan error // nil: at once
+	wrote  chan struct{} // after a write, whose record the log counts before it lets go of its mutex
+	synced chan struct{} // when the disk is asked
+	gate   chan error    // nil: at once
+}
+
+func (f *slowFile) Write(b []byte) (int, error) {
+	n, err := f.file.Write(b)
+	f.wrote <- struct{}{}
+	return n, err
 }
 
 func (f *slowFile) Sync() error {
-	f.syncs.Add(1)
+	f.synced <- struct{}{}
 	if f.gate == nil {
 		return f.file.Sync()
 	}
@@ -43,7 +49,7 @@ func openSlow(t *testing.T) (*Log, *slowFile) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	slow := &slowFile{file: l.file, gate: make(chan error)}
+	slow := &slowFile{file: l.file, gate: make(chan error), wrote: make(chan struct{}, 100), synced: make(chan struct{}, 100)}
 	l.file = slow
 	t.Cleanup(func() {
 		slow.gate = nil
@@ -52,14 +58,14 @@ func openSlow(t *testing.T) (*Log, *slowFile) {
 	return l, slow
 }
 
-// until polls for what other goroutines bring about.
-func until(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("never: " + what)
-		}
+// newest is the number of the newest record, once a few more have been written.
+func (f *slowFile) newest(l *Log, more int) uint64 {
+	for range more {
+		<-f.wrote
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.end.seq
 }
 
 // Those who append while the disk is busy share the next fsync, and none
@@ -68,34 +74,36 @@ func TestPowerGroupsFsyncs(t *testing.T) {
 	l, slow := openSlow(t)
 	const n = 50
 	var done sync.WaitGroup
-	var returned atomic.Int32
+	returned := make(chan struct{}, n+1)
 	add := func() {
 		done.Go(func() {
 			if err := l.Append(line{Kind: "intent"}); err != nil {
 				t.Error(err)
 			}
-			returned.Add(1)
+			returned <- struct{}{}
 		})
 	}
-	seq := func(n uint64) func() bool {
-		return func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.end.seq == n }
-	}
 	add()
-	until(t, "the first fsync", func() bool { return slow.syncs.Load() == 1 })
+	<-slow.synced
 	for range n {
 		add()
 	}
-	until(t, "all are written", seq(n+1))
-	if returned.Load() != 0 || l.Safe() != 0 {
-		t.Errorf("%d returned before the disk did", returned.Load())
+	if got := slow.newest(l, n+1); got != n+1 {
+		t.Fatalf("%d records, want %d", got, n+1)
+	}
+	if len(returned) != 0 || l.Safe() != 0 {
+		t.Errorf("%d returned before the disk did", len(returned))
 	}
 	slow.gate <- nil
-	until(t, "the second fsync", func() bool { return slow.syncs.Load() == 2 })
-	until(t, "the first is back", func() bool { return returned.Load() == 1 })
+	<-slow.synced
+	<-returned
+	if len(returned) != 0 {
+		t.Errorf("%d more returned before the second fsync", len(returned))
+	}
 	slow.gate <- nil
 	done.Wait()
-	if got := slow.syncs.Load(); got != 2 || l.Safe() != n+1 {
-		t.Errorf("%d fsyncs for %d records, want 2", got, n+1)
+	if more := len(slow.synced); more != 0 || l.Safe() != n+1 {
+		t.Errorf("%d fsyncs for %d records, want 2", 2+more, n+1)
 	}
 }
 
@@ -110,7 +118,7 @@ func TestPowerTakesBackWhatTheDiskDidNotTake(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	until(t, "the first fsync", func() bool { return slow.syncs.Load() == 1 })
+	<-slow.synced
 	slow.gate <- nil
 	done.Wait()
 	for range 10 {
@@ -120,7 +128,9 @@ func TestPowerTakesBackWhatTheDiskDidNotTake(t *testing.T) {
 			}
 		})
 	}
-	until(t, "all are written", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.end.seq == 11 })
+	if got := slow.newest(l, 11); got != 11 {
+		t.Fatalf("%d records, want 11", got)
+	}
 	slow.gate <- errors.New("input/output error")
 	failed.Wait()
 	if errs.Load() != 10 {
