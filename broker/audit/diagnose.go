@@ -32,8 +32,9 @@ func (w *walk) diagnose(e entry, at place) error {
 		return err
 	case where != nil:
 		return add(Moved, "record %d stands here; record %d stands in %s, line %d", e.Seq, want, where.path, where.line)
-	case at.line == 1 && e.Kind == KindSegment:
-		return add(Cut, "the segment before it ends with record %d, and should with %d", w.seq, e.PreviousSeq)
+	case at.line == 1 && e.Kind == KindSegment && e.Segment == at.segment && e.PreviousSeq > w.seq && w.asWritten(e):
+		at = w.end // of the segment before: what is wrong is there
+		return add(Cut, "the segment ends with record %d, and the next one's header says with %d", w.seq, e.PreviousSeq)
 	case e.Seq > want:
 		return add(Missing, "record %d stands here, and those before it are gone", e.Seq)
 	}

@@ -191,8 +191,14 @@ func (w *walk) signedHeader(src io.ReaderAt) bool {
 		return false
 	}
 	e, err := parse(line)
+	return err == nil && w.asWritten(e)
+}
+
+// asWritten reports whether a header is what was written, whatever stands
+// before it.
+func (w *walk) asWritten(e entry) bool {
 	prev, ok := parseMAC(e.PreviousMAC)
-	return err == nil && ok && w.chain.next(prev, e.body) == e.mac
+	return ok && w.chain.next(prev, e.body) == e.mac
 }
 
 // open opens a segment. The newest is open already, and stays so.
