@@ -339,6 +339,13 @@ func exportLog(c *cobra.Command, d auditData, o audit.ExportOptions, checkpoint 
 	if report.Bad != nil {
 		return badLog(report.Bad)
 	}
+	signed, err := audit.ParseCheckpoint(line, d.public())
+	if err != nil {
+		return err
+	}
+	if signed.Records == 0 && o.Vault != "" { // which may be misspelled
+		fmt.Fprintf(c.ErrOrStderr(), "warning: no record of the vault %s was found in the time that was asked for\n", plain(o.Vault))
+	}
 	if checkpoint == "" {
 		_, err = c.OutOrStdout().Write(line)
 		return err
