@@ -37,6 +37,12 @@ func (t *tx) logTail() (tail vault.LogTail, err error) {
 	return tail, err
 }
 
+// CountRequests returns how many rows the request log has.
+func (db *DB) CountRequests(ctx context.Context) (n int, err error) {
+	err = read(ctx, db.browse, func(t *tx) error { return t.one(`SELECT count(*) FROM requests`, nil, &n) })
+	return n, err
+}
+
 // AppendRequests takes in what a stretch of an audit log says. No decision
 // depends on it, so the revision stays, and only Logged signals. A row without
 // a status gets its outcome; one that has it stays as it is.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"agentvault/broker"
 	"agentvault/broker/audit"
 	"agentvault/store"
 	"agentvault/vault/seal"
@@ -351,41 +350,4 @@ func exportLog(c *cobra.Command, d auditData, o audit.ExportOptions, checkpoint 
 		return err
 	}
 	return os.WriteFile(checkpoint, line, 0o600)
-}
-
-func auditRebuildCommand() *cobra.Command {
-	var d dataFlags
-	c := &cobra.Command{
-		Use:   "rebuild",
-		Short: "Fill the request log anew from the audit log",
-		Long: `Fill the request log anew from the audit log: rows that were lost come back, and
-the others stay as they are. The server must be stopped, and the audit log whole,
-as audit verify finds it. A request log that is
-empty is filled by itself when the server starts.`,
-		Example: `  agent-vault audit rebuild
-  agent-vault audit rebuild --data-dir /var/lib/agent-vault`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return d.open(c, func(data auditData) error {
-				report, err := audit.Verify(c.Context(), data.verify())
-				if err != nil {
-					return err
-				}
-				if report.Bad != nil { // nothing is taken in of a log that was changed
-					return badLog(report.Bad)
-				}
-				filler, err := broker.NewFiller(broker.FillerOptions{Path: data.path, Into: data.db, Anew: true, Retention: data.cfg.Retention})
-				if err != nil {
-					return err
-				}
-				if err := filler.Fill(c.Context()); err != nil {
-					return err
-				}
-				_, err = fmt.Fprintln(c.OutOrStdout(), "the request log has all that the audit log has")
-				return err
-			})
-		},
-	}
-	d.add(c)
-	return c
 }

@@ -315,3 +315,56 @@ func TestRebuildOfAChangedLog(t *testing.T) {
 	w.must("", "audit", "rebuild", "--data-dir", w.path("data"))
 	w.start() // for its own end
 }
+
+// Rows that were lost come back, unless the log that they would come from is not
+// as it was written.
+func TestAuditRebuild(t *testing.T) {
+	w := newWorld(t)
+	for n := range 5 {
+		w.do(byPath, w.token, call{host: "api.test", target: fmt.Sprint("/", n)})
+	}
+	w.must("", "logs") // all of it is taken in
+	if err := w.halt(); err != nil {
+		t.Fatal(err)
+	}
+	rows := func(forget bool) (n int) {
+		t.Helper()
+		db, err := store.Open(t.Context(), store.Options{Path: w.path("data/agent-vault.db")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if forget {
+			_, err = db.ForgetRequests(t.Context(), time.Now().Add(time.Hour), 10_000)
+		}
+		n, err2 := db.CountRequests(t.Context())
+		if err := errors.Join(err, err2, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	rows(true)
+	whole, err := os.ReadFile(w.path("data/audit.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(raw []byte) {
+		t.Helper()
+		if err := os.WriteFile(w.path("data/audit.log"), raw, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(bytes.Replace(whole, []byte(`"path":"/3"`), []byte(`"path":"/4"`), 1))
+	_, errs, err := w.run("", "audit", "rebuild", "--data-dir", w.path("data"))
+	if err == nil || !strings.Contains(errs, ": changed: ") || rows(false) != 0 {
+		t.Errorf("of a log that was changed: %v %s, %d rows", err, errs, rows(false))
+	}
+	write(whole)
+	for _, want := range []string{"5 rows", "0 rows"} {
+		if out := w.must("", "audit", "rebuild", "--data-dir", w.path("data")); !strings.Contains(out, "; "+want+" came back") {
+			t.Errorf("%s, want %s", out, want)
+		}
+	}
+	if n := rows(false); n != 5 {
+		t.Errorf("%d rows", n)
+	}
+}
