@@ -85,7 +85,7 @@ func (e *exchange) copyBody(rc *http.ResponseController, resp *http.Response, sr
 	early.timer = time.AfterFunc(headerDelay, early.flush)
 	defer early.stop()
 
-	pace := pacer{rc: rc, idle: time.AfterFunc(streamIdle, e.cancel)}
+	pace := pacer{use: &e.use, rc: rc, idle: time.AfterFunc(streamIdle, e.cancel)}
 	defer pace.stop()
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
@@ -93,7 +93,9 @@ func (e *exchange) copyBody(rc *http.ResponseController, resp *http.Response, sr
 		n, err := src.Read(buf[:])
 		early.stop()
 		if n > 0 {
-			pace.beforeWrite()
+			if !pace.beforeWrite() { // what was read may have come after the cut
+				return e.bodyFault(nil)
+			}
 			if _, werr := e.w.Write(buf[:n]); werr != nil {
 				return e.agentGone()
 			}
@@ -189,24 +191,28 @@ func (d *delayedFlush) stop() {
 // A pacer bounds how long a body may stand still on either side. There is no
 // total limit.
 type pacer struct {
+	use   *use
 	rc    *http.ResponseController
 	idle  *time.Timer // cancels the call upstream
 	wrote time.Time   // when the deadlines were last moved; zero before the second write
 	begun bool
 }
 
-func (p *pacer) beforeWrite() {
-	if !p.begun {
-		p.begun = true // most answers have one write, and need no deadline
-		return
-	}
-	now := time.Now()
-	if now.Sub(p.wrote) < deadlineStep {
-		return
-	}
-	p.wrote = now
-	p.idle.Reset(streamIdle)
-	_ = p.rc.SetWriteDeadline(now.Add(writeStall))
+// beforeWrite reports whether the answer may go on: it has not been cut.
+func (p *pacer) beforeWrite() bool {
+	return p.use.unlessCut(func() {
+		if !p.begun {
+			p.begun = true // most answers have one write, and need no deadline
+			return
+		}
+		now := time.Now()
+		if now.Sub(p.wrote) < deadlineStep {
+			return
+		}
+		p.wrote = now
+		p.idle.Reset(streamIdle)
+		_ = p.rc.SetWriteDeadline(now.Add(writeStall)) // not every writer has one
+	})
 }
 
 func (p *pacer) stop() {

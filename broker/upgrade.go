@@ -82,7 +82,7 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 		defer end()
 		_, _ = io.Copy(upstream, &touched{Reader: e.guardFrames(fromAgent), idle: idle})
 	})
-	src := io.Reader(&touched{Reader: upstream, idle: idle})
+	src := io.Reader(&uncut{src: &touched{Reader: upstream, idle: idle}, use: &e.use})
 	if e.values != nil {
 		frames := e.values.Frames(src)
 		frames.Follow(e.valuesNow)
@@ -93,6 +93,20 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 	end()
 	back.Wait()
 	return out, err
+}
+
+// uncut reads until the use is cut: nothing that came after goes on.
+type uncut struct {
+	src io.Reader
+	use *use
+}
+
+func (u *uncut) Read(p []byte) (int, error) {
+	n, err := u.src.Read(p)
+	if u.use.cutBy() != nil {
+		return 0, errors.New("cut")
+	}
+	return n, err
 }
 
 // touched puts off an idle timer at every read that brings something.

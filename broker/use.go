@@ -46,6 +46,18 @@ func (u *use) unlessOver(f func()) {
 	}
 }
 
+// unlessCut calls f and returns true, unless the use was cut: what f moves, the
+// cut has set for good.
+func (u *use) unlessCut(f func()) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.why != nil {
+		return false
+	}
+	f()
+	return true
+}
+
 // stop says that there is nothing left to cut.
 func (u *use) stop() {
 	u.mu.Lock()
