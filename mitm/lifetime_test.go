@@ -219,6 +219,9 @@ func TestSlowAnswerOutlivesTheHandshakesDeadline(t *testing.T) {
 		if resp, body := w.answer(t, "GET"); resp.StatusCode != 502 {
 			t.Errorf("after 20 seconds: %s %s, want 502 (the upstream is down)", resp.Status, body)
 		}
+		// An agent that stays and does not read would hold Shutdown's alert up, and
+		// with it a lock of net/http's for which the bubble's time stands still.
+		must(t, theirs.Close())
 	})
 }
 

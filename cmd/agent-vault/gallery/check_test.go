@@ -128,7 +128,9 @@ func hostOf(authority string) string {
 }
 
 // followUp sends a good request to a host, on a new connection by the same
-// entrance.
+// entrance. It may fail once if an upstream sent more than belongs to its
+// answer: net/http looks for that between two requests on a connection, so a
+// request that comes before gets 502, and the next one another connection.
 func (w *world) followUp(entrance, host string) error {
 	if entrance == "http2" {
 		entrance = "connect"
@@ -136,6 +138,9 @@ func (w *world) followUp(entrance, host string) error {
 	next := &testcase{row: &row{fields: map[string]string{}}, entrance: entrance, vars: w.vars(entrance, host)}
 	next.request = next.fill("GET {{base}}" + followUp + " HTTP/1.1\r\n{{auth}}\r\n\r\n")
 	o := w.run(next)
+	if len(o.answers) == 1 && o.answers[0].fault() == "upstream_error" {
+		o = w.run(next)
+	}
 	if len(o.answers) != 1 || o.answers[0].status != 200 || o.answers[0].broken {
 		return fmt.Errorf("the next request fails: %v", o)
 	}
