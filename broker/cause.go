@@ -17,6 +17,7 @@ import (
 // credential (R17). The error wraps nothing, so that nobody prints more.
 func upstreamCause(err error) error {
 	var blocked *BlockedError
+	var egress *EgressError
 	var dns *net.DNSError
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
@@ -28,6 +29,8 @@ func upstreamCause(err error) error {
 		return nil
 	case errors.As(err, &blocked):
 		return blocked
+	case errors.As(err, &egress):
+		return egress
 	case errors.Is(err, errInterim):
 		return errInterim
 	case errors.Is(err, context.Canceled):

@@ -28,6 +28,9 @@ type Dialer struct {
 
 	// Resolver is used instead of the system's when not nil.
 	Resolver *net.Resolver
+
+	// Egress is the proxy by which upstreams are reached. Nil means none.
+	Egress *Egress
 }
 
 // A HostAddress is where a name of [Dialer.Hosts] is found.
@@ -41,18 +44,28 @@ type BlockedError struct {
 	Address string
 	Reason  string
 	Always  bool // no configuration allows it
+	Name    bool // Address is a name: the egress proxy would resolve it
 }
 
 func (e *BlockedError) Error() string { return "address " + e.Address + " is " + e.Reason }
 
 const dialTimeout = 5 * time.Second
 
-// DialContext connects to address, "host:port". The error is a *BlockedError
-// somewhere in its chain when the guard refused.
+// DialContext connects to address, "host:port". The error has a *BlockedError
+// in its chain when the guard refused, and an *EgressError when the egress proxy
+// gave no connection.
 func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	through := d.Egress != nil && !d.Egress.directly(address)
 	if len(d.Hosts) > 0 {
 		address = d.lookup(address)
 	}
+	if through {
+		return d.dialThrough(ctx, address)
+	}
+	return d.dialDirect(ctx, network, address)
+}
+
+func (d *Dialer) dialDirect(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := net.Dialer{
 		Timeout:  dialTimeout,
 		Resolver: d.Resolver,
@@ -83,7 +96,7 @@ func (d *Dialer) lookup(address string) string {
 func (d *Dialer) Check(resolved string) error {
 	ap, err := netip.ParseAddrPort(resolved)
 	if err != nil {
-		return &BlockedError{Address: "?", Reason: "not an address"}
+		return &BlockedError{Address: "?", Reason: "not an address", Always: true}
 	}
 	addr := ap.Addr()
 	never := func(reason string) error {

@@ -177,6 +177,7 @@ func (e *exchange) upstreamFault(err error) *Fault {
 	var verify *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var alert *net.OpError // crypto/tls spells alerts so
+	var egress *EgressError
 	var netErr net.Error
 	if f := e.use.cutBy(); f != nil {
 		return e.hinting(f)
@@ -188,6 +189,8 @@ func (e *exchange) upstreamFault(err error) *Fault {
 		// Perhaps likewise.
 	case isBlocked(err):
 		code = CodeNetworkBlocked
+	case errors.As(err, &egress):
+		code = egress.code()
 	case isUnpinned(err), errors.As(err, &verify), errors.As(err, &record), errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"):
 		code = CodeUpstreamTLS
 	case errors.As(err, &netErr) && netErr.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
@@ -202,9 +205,14 @@ func upstreamFault(code string, err error) *Fault {
 	f := NewFault(code)
 	f.Err = upstreamCause(err)
 	var blocked *BlockedError
+	var egress *EgressError
 	switch {
 	case errors.As(err, &blocked) && blocked.Always:
 		f.Message = "the host's address is one that the vault never connects to"
+	case errors.As(err, &blocked) && blocked.Name:
+		f.Message = "the host's name means something on one network only, and the egress proxy resolves names; a person can have it reached directly with egress.direct"
+	case errors.As(err, &egress):
+		f.Message = egress.Message
 	case isUnpinned(err):
 		f.Message = "no certificate of the upstream matches a pin of the service, so nothing was sent; a person can change its pins"
 	}

@@ -123,10 +123,13 @@ func (b *Broker) spliceRecorded(ctx context.Context, t *Tunnel, agent net.Conn, 
 
 func dialFault(err error) *Fault {
 	code := CodeUpstreamError
+	var egress *EgressError
 	var netErr net.Error
 	switch {
 	case isBlocked(err):
 		code = CodeNetworkBlocked
+	case errors.As(err, &egress):
+		code = egress.code()
 	case errors.As(err, &netErr) && netErr.Timeout():
 		code = CodeUpstreamTimeout
 	}
