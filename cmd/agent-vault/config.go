@@ -29,6 +29,8 @@ type config struct {
 	Roots                  *x509.CertPool // nil: the system's
 	Hosts                  map[string]broker.HostAddress
 	Allow                  []netip.Prefix
+	Egress                 *broker.Egress // nil: none
+	EgressPasswordFile     string         // "" has none
 	Limits                 broker.Limits
 	AgentRate              int // requests per second of one agent's token to the server itself
 	AgentConcurrent        int
@@ -57,6 +59,10 @@ var keys = []key{
 	{"upstream.ca_file", "", "", "PEM file of roots that are trusted besides the system's"},
 	{"upstream.hosts", map[string]string{}, "", "names and where they are found, before DNS"},
 	{"network.allow", []string{}, "", "networks (CIDR) that are not public and may be reached all the same"},
+	{"egress.proxy", "", "", "proxy that upstreams are reached through: http, https or socks5://[user@]host:port"},
+	{"egress.password", "", "", "where the password of its user is: env:NAME or file:PATH"},
+	{"egress.resolve", "vault", "", "who resolves names of upstreams then: vault or proxy"},
+	{"egress.direct", []string{}, "", "hosts and networks (CIDR) that are reached without it"},
 	{"development", false, "development", "let services name local hosts"},
 	{"limits.session_rate", 200, "", "requests per second of one session; 0: no limit"},
 	{"limits.session_burst", 1000, "", "requests at once after a pause"},
@@ -150,6 +156,10 @@ func checkConfig(r reader) (*config, error) {
 		{"upstream.ca_file", func(n string) (err error) { c.RootsFile, c.Roots, err = r.roots(n); return err }},
 		{"upstream.hosts", func(n string) (err error) { c.Hosts, err = r.hosts(n); return err }},
 		{"network.allow", func(n string) (err error) { c.Allow, err = r.prefixes(n); return err }},
+		{"egress.proxy", func(n string) (err error) { c.Egress, err = r.egress(n); return err }},
+		{"egress.password", func(n string) (err error) { c.EgressPasswordFile, err = r.egressPassword(n, c.Egress); return err }},
+		{"egress.resolve", func(n string) error { return r.egressResolve(n, c.Egress) }},
+		{"egress.direct", func(n string) error { return r.egressDirect(n, c.Egress) }},
 		{"development", func(n string) (err error) { c.Development, err = r.bool(n); return err }},
 		{"limits.session_rate", func(n string) (err error) { c.Limits.SessionRate, err = r.count(n); return err }},
 		{"limits.session_burst", func(n string) (err error) { c.Limits.SessionBurst, err = r.count(n); return err }},
@@ -174,7 +184,13 @@ func checkConfig(r reader) (*config, error) {
 			return nil, fmt.Errorf("configuration: %s: %s", s.key, oneLine(err.Error()))
 		}
 	}
-	return c, c.checkListeners()
+	if err := c.checkListeners(); err != nil {
+		return c, err
+	}
+	if c.Egress != nil {
+		c.Egress.Roots = c.Roots
+	}
+	return c, c.checkEgress()
 }
 
 // checkListeners holds the two addresses against each other and against

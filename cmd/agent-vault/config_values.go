@@ -240,21 +240,9 @@ func (r reader) hosts(name string) (map[string]broker.HostAddress, error) {
 }
 
 func (r reader) prefixes(name string) ([]netip.Prefix, error) {
-	var spelled []string
-	switch l := r.v.Get(inner(name)).(type) {
-	case nil:
-	case []string:
-		spelled = l
-	case []any:
-		for _, v := range l {
-			s, ok := v.(string)
-			if !ok {
-				return nil, fmt.Errorf("a network must be text, not %v", v)
-			}
-			spelled = append(spelled, s)
-		}
-	default:
-		return nil, fmt.Errorf("it must be a list of networks, not %v", l)
+	spelled, err := r.list(name, "networks", "a network")
+	if err != nil {
+		return nil, err
 	}
 	prefixes := make([]netip.Prefix, 0, len(spelled))
 	for _, s := range spelled {
@@ -265,4 +253,26 @@ func (r reader) prefixes(name string) ([]netip.Prefix, error) {
 		prefixes = append(prefixes, p.Masked())
 	}
 	return prefixes, nil
+}
+
+// list reads a list of texts; the words are for what is not one.
+func (r reader) list(name, all, one string) ([]string, error) {
+	switch l := r.v.Get(inner(name)).(type) {
+	case nil:
+		return nil, nil
+	case []string:
+		return l, nil
+	case []any:
+		texts := make([]string, len(l))
+		for i, v := range l {
+			s, ok := v.(string)
+			if !ok {
+				return nil, fmt.Errorf("%s must be text, not %v", one, v)
+			}
+			texts[i] = s
+		}
+		return texts, nil
+	default:
+		return nil, fmt.Errorf("it must be a list of %s, not %v", all, l)
+	}
 }

@@ -72,6 +72,11 @@ func startInstance(ctx context.Context, cfg *config, master masterSource, stderr
 			return i, fmt.Errorf("configuration: upstream.ca_file: %w", err)
 		}
 	}
+	if cfg.EgressPasswordFile != "" {
+		if err = checkPasswordFile(cfg.EgressPasswordFile); err != nil {
+			return i, fmt.Errorf("configuration: egress.password: %w", err)
+		}
+	}
 	if i.lock, err = lockFolder(cfg.DataDir); err != nil {
 		return i, err
 	}
@@ -121,7 +126,7 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 	}
 	if i.broker, err = broker.New(broker.Options{
 		Source: i.db, Key: key, Audit: i.audit, Roots: i.cfg.Roots, Limits: i.cfg.Limits,
-		Dialer:     broker.Dialer{Hosts: i.cfg.Hosts, Allow: i.cfg.Allow, Own: i.ownListeners},
+		Dialer:     broker.Dialer{Hosts: i.cfg.Hosts, Allow: i.cfg.Allow, Own: i.ownListeners, Egress: i.cfg.Egress},
 		Registerer: metrics, Log: i.log,
 	}); err != nil {
 		return err

@@ -77,6 +77,13 @@ AGENT_VAULT_LISTEN_API), then flags.`,
 
 // announce says that the server is ready, and what an empty one needs.
 func (i *instance) announce(ctx context.Context) {
+	if e := i.cfg.Egress; e != nil {
+		by := "the vault"
+		if e.ByName {
+			by = "that proxy, so that their addresses are not checked"
+		}
+		i.operator.tell(fmt.Sprintf("upstreams are reached through the egress proxy %s; names are resolved by %s", e, by))
+	}
 	if i.operator.json != nil {
 		i.operator.json.Info("ready", "api", i.baseOfListener(), "proxy", i.proxyOfListener())
 	} else {

@@ -191,6 +191,17 @@ func originHandler() http.Handler {
 			io.WriteString(w, "body")
 			w.Header().Set("X-Sum", "announced")
 			w.Header().Set(http.TrailerPrefix+"X-Late", "unannounced")
+		case r.URL.Path == "/websocket": // sends one text of five bytes, masked by zeros, back
+			c, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			defer c.Close()
+			io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+			frame := make([]byte, 2+4+5) // RFC 6455 §5.2
+			io.ReadFull(rw, frame)
+			io.WriteString(c, "\x81\x05"+string(frame[6:]))
+			io.Copy(io.Discard, rw)
 		case r.URL.Path == "/headers":
 			w.Header().Set("Alt-Svc", `h3=":443"`)
 			w.Header().Set("X-Agent-Vault-Proxy-Error", "true")
