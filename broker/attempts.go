@@ -63,6 +63,21 @@ func (b *Broker) Slowed(id Identity, remoteAddr string, f *Fault) *Fault {
 	return f
 }
 
+// Known returns the fault with which whoever presents the identity, from that
+// address, is no one that the vault knows: unauthorized, or rate_limited as
+// [Broker.Slowed] has it. Nil says nothing of what they may do.
+func (b *Broker) Known(id Identity, remoteAddr string) *Fault {
+	now := b.now()
+	view, f := b.current(now)
+	if f != nil {
+		return nil // whatever they ask for is answered with that
+	}
+	if _, _, f = view.admit(id, now); f == nil || f.Code != CodeUnauthorized {
+		return nil
+	}
+	return b.Slowed(id, remoteAddr, f)
+}
+
 // network is whom an address is counted as: itself, or the /64 that one host of
 // IPv6 can choose its addresses from.
 func network(remoteAddr string) netip.Prefix {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -87,7 +86,7 @@ func (c *plainErrorConn) Write(p []byte) (int, error) {
 	if code == http.StatusRequestHeaderFieldsTooLarge {
 		f.Message = "the request's header is longer than 64 KiB"
 	}
-	writeFaultTo(c.Conn, f)
+	_, _ = c.Conn.Write(plainFault(f)) // the connection ends either way
 	return len(p), nil
 }
 
@@ -100,8 +99,8 @@ func (c *plainErrorConn) CloseWrite() error {
 	return nil
 }
 
-// writeFaultTo answers on a bare connection, which ends with it.
-func writeFaultTo(w io.Writer, f *Fault) {
+// plainFault is an answer on a bare connection, which ends with it.
+func plainFault(f *Fault) []byte {
 	status, header, body := faultResponse(MITM, f, "")
 	header["Connection"] = []string{"close"}
 	var b bytes.Buffer
@@ -109,5 +108,5 @@ func writeFaultTo(w io.Writer, f *Fault) {
 	_ = header.Write(&b) // a bytes.Buffer takes everything
 	b.WriteString("\r\n")
 	b.Write(body)
-	_, _ = w.Write(b.Bytes()) // the connection ends either way
+	return b.Bytes()
 }

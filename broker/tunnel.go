@@ -19,6 +19,10 @@ type Tunnel struct {
 	// host, and the vault has unmatched_hosts: tunnel.
 	Blind bool
 
+	// Answer spells what opening the tunnel is answered with: that it is open,
+	// or the fault for which it is not. Nil is HTTP's way, [AnswerConnect].
+	Answer func(*Fault) []byte
+
 	broker  *Broker
 	view    *View
 	session *session
@@ -51,6 +55,19 @@ func (b *Broker) OpenTunnel(id Identity, t Target) (*Tunnel, *Fault) {
 // Owns says that the tunnel is on the connection of a request's context.
 func (t *Tunnel) Owns(ctx context.Context) { connOf(ctx).belongs(t.session.digest, true) }
 
+// Answered returns the bytes that open the tunnel, or with a fault refuse it.
+func (t *Tunnel) Answered(f *Fault) []byte {
+	if t.Answer != nil {
+		return t.Answer(f)
+	}
+	return AnswerConnect(f)
+}
+
+// Named reports whether a service of the vault names the tunnel's target.
+func (t *Tunnel) Named() bool {
+	return t.vault.set.Covers(t.target.Scheme, t.target.Host, t.target.Port)
+}
+
 // Done is closed when the session has ended: the tunnel must be cut.
 func (t *Tunnel) Done() <-chan struct{} { return t.session.live.ctx.Done() }
 
@@ -63,7 +80,7 @@ func (t *Tunnel) Close() {
 }
 
 // Splice carries a blind tunnel: it records, dials through the guard, answers
-// the CONNECT on agent and copies both ways until one side ends or the session
+// on agent and copies both ways until one side ends or the session
 // does. It closes agent.
 func (b *Broker) Splice(ctx context.Context, t *Tunnel, agent net.Conn) {
 	b.open.Add(1)
@@ -87,7 +104,7 @@ func (b *Broker) Splice(ctx context.Context, t *Tunnel, agent net.Conn) {
 	case fault != nil:
 		b.log.Warn("tunnel refused", "request", rec.Request, "code", fault.Code, "host", t.target.Host, "err", fault.Err)
 		status, rec.Fault = fault.Status, fault.Code
-		writeFaultTo(agent, fault)
+		_, _ = agent.Write(t.Answered(fault)) // the connection ends either way
 	case cut != nil:
 		fault, rec.Fault = cut, cut.Code
 	}
@@ -112,7 +129,7 @@ func (b *Broker) spliceRecorded(ctx context.Context, t *Tunnel, agent net.Conn, 
 	}
 	upstream, err := b.dialer.DialContext(ctx, "tcp", t.target.Address())
 	if err == nil {
-		rec.BytesIn, rec.BytesOut = splice(ctx, agent, upstream)
+		rec.BytesIn, rec.BytesOut = t.splice(ctx, agent, upstream)
 		return nil
 	}
 	if f := open.cutBy(); f != nil {
@@ -136,14 +153,14 @@ func dialFault(err error) *Fault {
 	return upstreamFault(code, err)
 }
 
-func splice(ctx context.Context, agent, upstream net.Conn) (in, out int64) {
+func (t *Tunnel) splice(ctx context.Context, agent, upstream net.Conn) (in, out int64) {
 	end := func() {
 		_ = agent.Close()    // errors of a close tell nothing here
 		_ = upstream.Close() // likewise
 	}
 	defer end()
 	defer context.AfterFunc(ctx, end)()
-	if _, err := io.WriteString(agent, ConnectEstablished); err != nil {
+	if _, err := agent.Write(t.Answered(nil)); err != nil {
 		return 0, 0
 	}
 	idle := time.AfterFunc(streamIdle, end)
@@ -165,6 +182,14 @@ func closeWrite(c net.Conn) {
 		return
 	}
 	_ = c.Close()
+}
+
+// AnswerConnect answers a CONNECT over HTTP.
+func AnswerConnect(f *Fault) []byte {
+	if f == nil {
+		return []byte(ConnectEstablished)
+	}
+	return plainFault(f)
 }
 
 // ConnectEstablished answers a CONNECT that was accepted.
