@@ -5,8 +5,9 @@
 // goproxy dispatches CONNECT. What it hands over by its hijack becomes a
 // tunnel: TLS with a leaf for the pinned host, served by one http.Server that
 // all tunnels share. Each request inside is compared with the tunnel's target
-// and given to the broker; absolute-form requests go there directly. The
-// package decides nothing, dials nothing and opens no credential.
+// and given to the broker; absolute-form requests go there directly. SOCKS5 on
+// the same port is another spelling of CONNECT. The package decides nothing,
+// dials nothing and opens no credential.
 //
 // goproxy's own authority, transport and interception are not used and cannot
 // be reached: every CONNECT ends in a rejection or in our tunnel.

@@ -74,7 +74,11 @@ func (p *Proxy) openTunnel(r *http.Request) (*tunnel, *broker.Fault) {
 	if f != nil {
 		return nil, f
 	}
-	id := identify(r.Header)
+	return p.admit(r, p.identify(r), target)
+}
+
+// admit opens a tunnel to the target on the connection of r.
+func (p *Proxy) admit(r *http.Request, id broker.Identity, target broker.Target) (*tunnel, *broker.Fault) {
 	admitted, f := p.broker.OpenTunnel(id, target)
 	if f != nil {
 		return nil, p.broker.Slowed(id, r.RemoteAddr, f)

@@ -121,7 +121,7 @@ func (p *Proxy) Serve(ln net.Listener) error {
 			p.log.Error("tunnels are no longer served", "err", err)
 		}
 	})
-	err := p.outer.Serve(broker.PlainErrors(p.outer, p.broker.Share(p.outer, ln), broker.MITM))
+	err := p.outer.Serve(broker.PlainErrors(p.outer, p.recognize(p.broker.Share(p.outer, ln)), broker.MITM))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -166,6 +166,10 @@ func (p *Proxy) counted(h http.Handler) http.Handler {
 // serveOuter dispatches on the port. Absolute form does not pass through
 // goproxy, whose way back cannot flush, upgrade or forward 1xx (ADR 0002).
 func (p *Proxy) serveOuter(w http.ResponseWriter, r *http.Request) {
+	if c, ok := r.Context().Value(portConnKey{}).(*portConn); ok && c.request != nil {
+		p.serveSOCKS(w, r, c.request)
+		return
+	}
 	if r.Method != http.MethodConnect && !strings.HasPrefix(r.RequestURI, "/") && r.RequestURI != "*" {
 		p.serveAbsolute(w, r)
 		return
@@ -174,7 +178,7 @@ func (p *Proxy) serveOuter(w http.ResponseWriter, r *http.Request) {
 }
 
 // serveAbsolute serves a request in absolute form, as clients send it for
-// http:// URLs (RFC 9112 §3.2.2).
+// http:// URLs (RFC 9112 §3.2.2), and some for https:// ones too.
 func (p *Proxy) serveAbsolute(w http.ResponseWriter, r *http.Request) {
 	scheme, authority, ok := absoluteForm(r.RequestURI)
 	path, query, hasQuery, raw := broker.RawTarget(r.RequestURI)
@@ -188,7 +192,7 @@ func (p *Proxy) serveAbsolute(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.broker.Serve(w, r, broker.Request{
-		Entrance: broker.MITM, Identity: identify(r.Header), Target: target,
+		Entrance: broker.MITM, Identity: p.identify(r), Target: target,
 		Path: path, RawQuery: query, HasQuery: hasQuery,
 	})
 }

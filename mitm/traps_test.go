@@ -211,6 +211,17 @@ func TestTrapSilenceEnds(t *testing.T) {
 	}{
 		{"no request", func(*testing.T, *kit, *wire) {}, 10 * time.Second},
 		{"half a request", func(t *testing.T, _ *kit, c *wire) { c.send(t, "CONNECT api.exa") }, 10 * time.Second},
+		{"half of SOCKS", func(t *testing.T, _ *kit, c *wire) {
+			c.send(t, greeting(2))
+			c.expect(t, "\x05\x02")
+			c.send(t, "\x01\xff")
+		}, 10 * time.Second},
+		{"a session's connection without a request", func(t *testing.T, k *kit, c *wire) {
+			c.send(t, greeting(methodSession))
+			c.expect(t, "\x05\x80")
+			c.send(t, password(k.token, ""))
+			c.expect(t, "\x01\x00")
+		}, 10 * time.Second},
 		{"no handshake", func(t *testing.T, k *kit, c *wire) { connectOn(t, k, c) }, 10 * time.Second},
 		{"half a handshake", func(t *testing.T, k *kit, c *wire) {
 			connectOn(t, k, c)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -14,7 +13,7 @@ import (
 	"agentvault/broker"
 )
 
-// A tunnel is a CONNECT that was admitted, with what every request inside it
+// A tunnel is a CONNECT, of HTTP or SOCKS, that was admitted, with what every request inside it
 // is held against.
 type tunnel struct {
 	*broker.Tunnel
@@ -67,7 +66,7 @@ func (p *Proxy) intercept(ctx context.Context, conn *tunnelConn) error {
 	// Errors of deadlines are those of a closed connection, which the next read
 	// or write reports.
 	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
-	if _, err := io.WriteString(conn, broker.ConnectEstablished); err != nil {
+	if _, err := conn.Write(conn.tunnel.Answered(nil)); err != nil {
 		return err
 	}
 	secure := tls.Server(conn, p.tls)

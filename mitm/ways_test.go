@@ -77,6 +77,11 @@ var ways = []way{
 		c := k.open(t, a.host+":443", nil)
 		return sendHTTP1(t, &wire{Conn: c, r: bufio.NewReader(c)}, a, a.target, a.host)
 	}},
+	{"socks", func(t testing.TB, k *kit, a ask) got {
+		t.Helper()
+		c := k.openSOCKS(t, k.token, a.host)
+		return sendHTTP1(t, &wire{Conn: c, r: bufio.NewReader(c)}, a, a.target, a.host)
+	}},
 	{"http2", func(t testing.TB, k *kit, a ask) got {
 		t.Helper()
 		return sendHTTP2(t, k.open(t, a.host+":443", func(c *tls.Config) { c.NextProtos = []string{"h2"} }), a)

@@ -401,9 +401,16 @@ type entrance string
 const (
 	byPath  entrance = "path"
 	byProxy entrance = "mitm"
+
+	// Other ways into the proxy entrance.
+	byAbsolute entrance = "absolute form"
+	bySOCKS    entrance = "socks"
 )
 
-var entrances = []entrance{byPath, byProxy}
+var (
+	entrances = []entrance{byPath, byProxy}
+	ways      = []entrance{byPath, byProxy, byAbsolute, bySOCKS}
+)
 
 // A call is a request as it stands on the wire, but for the parts in which the
 // entrances differ.
@@ -432,16 +439,20 @@ func (a answer) fault(t testing.TB) map[string]any {
 
 // dial opens what an agent would send its request over.
 func (i *instance) dial(e entrance, token, vaultName, host string) (net.Conn, error) {
-	base := i.API
-	if e == byProxy {
-		base = i.Proxy
+	base := i.Proxy
+	if e == byPath {
+		base = i.API
 	}
-	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(base, "http://"), 5*time.Second)
-	if err != nil || e == byPath {
-		return conn, err
-	}
+	base = strings.TrimPrefix(base, "http://")
 	if !strings.Contains(host, ":") {
 		host += ":443"
+	}
+	if e == bySOCKS {
+		return i.dialSOCKS(base, token, vaultName, host)
+	}
+	conn, err := net.DialTimeout("tcp", base, 5*time.Second)
+	if err != nil || e != byProxy {
+		return conn, err
 	}
 	auth := ""
 	if token != "" {
@@ -458,12 +469,7 @@ func (i *instance) dial(e entrance, token, vaultName, host string) (net.Conn, er
 		conn.Close()
 		return nil, &refusedConnect{answer{resp.StatusCode, resp.Header, string(body)}}
 	}
-	name, _, _ := net.SplitHostPort(host)
-	tc := tls.Client(conn, &tls.Config{ServerName: name, RootCAs: i.trust()})
-	if err := tc.Handshake(); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return tc, nil
+	return i.secured(conn, host)
 }
 
 type refusedConnect struct{ answer answer }
@@ -504,7 +510,8 @@ func (i *instance) spell(e entrance, token, vaultName string, c call) string {
 		method = "GET"
 	}
 	var b strings.Builder
-	if e == byPath {
+	switch e {
+	case byPath:
 		fmt.Fprintf(&b, "%s /proxy/%s%s HTTP/1.1\r\nHost: %s\r\n", method, c.host, c.target, strings.TrimPrefix(i.API, "http://"))
 		if token != "" {
 			fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", token)
@@ -512,7 +519,12 @@ func (i *instance) spell(e entrance, token, vaultName string, c call) string {
 		if vaultName != "" {
 			fmt.Fprintf(&b, "X-Vault: %s\r\n", vaultName)
 		}
-	} else {
+	case byAbsolute:
+		fmt.Fprintf(&b, "%s https://%s%s HTTP/1.1\r\nHost: %s\r\n", method, c.host, c.target, c.host)
+		if token != "" {
+			fmt.Fprintf(&b, "Proxy-Authorization: Basic %s\r\n", base64.StdEncoding.EncodeToString([]byte(token+":"+vaultName)))
+		}
+	default:
 		fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, c.target, c.host)
 	}
 	chunked := false

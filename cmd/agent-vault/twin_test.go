@@ -12,8 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestTwins sends one table of requests through both entrances and compares
-// byte for byte what the origin received, what the agent got back, and the
+// TestTwins sends one table of requests through both entrances, by each way that
+// leads into them, and compares byte for byte what the origin received, what the agent got back, and the
 // audit records without what must differ.
 func TestTwins(t *testing.T) {
 	w := newWorld(t)
@@ -71,8 +71,8 @@ func TestTwins(t *testing.T) {
 		{host: "down.test", target: "/"},
 		{host: "badcert.test", target: "/"},
 	}
-	var got [2][]twin
-	for n, e := range entrances {
+	got := make([][]twin, len(ways))
+	for n, e := range ways {
 		for _, c := range calls {
 			before := w.origin.received()
 			a := w.do(e, w.token, c)
@@ -84,14 +84,17 @@ func TestTwins(t *testing.T) {
 			got[n] = append(got[n], newTwin(received, a))
 		}
 	}
-	for n, c := range calls {
-		if diff := cmp.Diff(got[0][n], got[1][n]); diff != "" {
-			t.Errorf("%s %s%s %v: the entrances differ (-path +mitm):\n%s", c.method, c.host, c.target, c.header, diff)
+	records := auditByEntrance(t, w.path("data/audit.log"), len(ways)*len(calls))
+	for other, e := range ways[1:] {
+		for n, c := range calls {
+			if diff := cmp.Diff(got[0][n], got[1+other][n]); diff != "" {
+				t.Errorf("%s %s%s %v: the ways differ (-path +%s):\n%s", c.method, c.host, c.target, c.header, e, diff)
+			}
 		}
-	}
-	records := auditByEntrance(t, w.path("data/audit.log"), 2*len(calls))
-	if diff := cmp.Diff(records["path"], records["mitm"]); diff != "" {
-		t.Errorf("audit records differ (-path +mitm):\n%s", diff)
+		each := len(records["mitm"]) / len(ways[1:])
+		if diff := cmp.Diff(records["path"], records["mitm"][other*each:][:each]); diff != "" {
+			t.Errorf("audit records differ (-path +%s):\n%s", e, diff)
+		}
 	}
 	if len(records["path"]) < len(calls) {
 		t.Errorf("%d records for %d calls", len(records["path"]), len(calls))
