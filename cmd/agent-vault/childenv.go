@@ -21,6 +21,9 @@ type childOf struct {
 	caPEM   []byte
 	environ []string // the operator's
 	agents  bool     // the token is an agent's own, and no session that we made
+
+	ownPort   string // URL of the port of --proxy-port; "": the proxy entrance itself, with credentials
+	ownSocket string // path of --proxy-socket
 }
 
 // minted reports whether there is a session that ends with the child.
@@ -69,6 +72,10 @@ func (c childOf) environment(dir string) ([]string, error) {
 		vars[name] = alone
 	}
 	vars["PERL_LWP_ENV_PROXY"] = "1"
+	delete(vars, socketVariable) // of a vault run around this one
+	if c.ownSocket != "" {
+		vars[socketVariable] = c.ownSocket
+	}
 	none := mergeNoProxy(vars["NO_PROXY"], vars["no_proxy"], c.session.Addr)
 	vars["NO_PROXY"], vars["no_proxy"] = none, none
 
@@ -80,8 +87,12 @@ func (c childOf) environment(dir string) ([]string, error) {
 }
 
 // proxyURL is the proxy entrance's, with the session in it. Some clients drop
-// "user:" without a password, so there always is one.
+// "user:" without a password, so there always is one. A port of the child's own
+// needs none.
 func (c childOf) proxyURL() (string, error) {
+	if c.ownPort != "" {
+		return c.ownPort, nil
+	}
 	u, err := url.Parse(c.session.MITMURL)
 	if err != nil || u.Host == "" {
 		return "", fmt.Errorf("the server gave no usable proxy address: %q", c.session.MITMURL)

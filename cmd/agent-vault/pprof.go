@@ -28,7 +28,7 @@ const (
 // open. net/http/pprof is not used: importing it puts handlers into
 // http.DefaultServeMux, one mistake away from a port.
 func (i *instance) startPprof() error {
-	ln, err := listenPrivately(i.cfg.PprofSocket)
+	ln, err := listenPrivately(i.cfg.PprofSocket, "a folder of the server's own, such as pprof.sock, which is below the data folder")
 	if err != nil {
 		return err
 	}
@@ -40,8 +40,9 @@ func (i *instance) startPprof() error {
 
 // listenPrivately listens on a unix socket in a folder that is ours alone, so
 // that nobody gets in before it has its mode. One that a killed server left
-// behind is replaced; anything else in its place is not.
-func listenPrivately(path string) (net.Listener, error) {
+// behind is replaced; anything else in its place is not. The hint of its errors
+// says which folder that could be.
+func listenPrivately(path, folder string) (net.Listener, error) {
 	dir := filepath.Dir(path)
 	info, err := os.Lstat(dir)
 	if err != nil {
@@ -49,7 +50,7 @@ func listenPrivately(path string) (net.Listener, error) {
 	}
 	if err := errors.Join(checkWay(filepath.Dir(dir)), checkOwn(dir, info)); err != nil {
 		// The folder may be everybody's, such as /tmp: it is not to be closed.
-		return nil, hint(errors.New(err.Error()), "name a path in a folder of the server's own, such as pprof.sock, which is below the data folder")
+		return nil, hint(errors.New(err.Error()), "name a path in %s", folder)
 	}
 	switch info, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):

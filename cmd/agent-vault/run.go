@@ -21,6 +21,7 @@ import (
 
 func vaultRunCommand() *cobra.Command {
 	var f sessionFlags
+	var own ownFlags
 	c := &cobra.Command{
 		Use:   "run [--vault V] [--ttl D] -- CMD [ARG...]",
 		Short: "Run a command behind a vault",
@@ -37,10 +38,18 @@ that token: nothing is minted, renewed or ended. --ttl and --label do not go
 together with it. The vault is the one of --vault or AGENT_VAULT_VAULT, and the
 proxy entrance that of AGENT_VAULT_PROXY, or port 14322 beside the API.
 
+Programs that cannot send proxy credentials, such as Chromium and Java, get a port
+of 127.0.0.1 with --proxy-port: HTTPS_PROXY and HTTP_PROXY then name it. Sandboxes
+without a network get a unix socket with --proxy-socket, whose path is in
+AGENT_VAULT_PROXY_SOCKET. Whatever connects there is taken for the command: on
+Linux whatever this user runs, elsewhere the port is open to every user of the
+machine. Both speak HTTP and SOCKS5, and end with the command.
+
 The login and the master password are not in the command's environment, and on
 Linux it cannot read them from vault run either, unless it runs as root.`,
 		Example: `  agent-vault vault run -- curl https://api.github.com/user
-  agent-vault vault run --vault team-a --ttl 1h -- claude`,
+  agent-vault vault run --vault team-a --ttl 1h -- claude
+  agent-vault vault run --proxy-port -- sh -c 'chromium --proxy-server="$HTTPS_PROXY"'`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
 				return &usageError{hint(errors.New("no command given"), "write it behind --, as in: agent-vault vault run -- my-agent")}
@@ -56,17 +65,18 @@ Linux it cannot read them from vault run either, unless it runs as root.`,
 			case err != nil:
 				return &statusError{fmt.Errorf("%s: command not found", args[0]), 127}
 			}
-			return f.run(c, path, args, std)
+			return f.run(c, own, path, args, std)
 		},
 	}
 	c.Flags().SetInterspersed(false) // the command's flags are its own
 	c.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	f.add(c)
+	own.add(c)
 	return c
 }
 
 // run mints a session, runs the command with it and ends it.
-func (f *sessionFlags) run(c *cobra.Command, path string, args []string, std stdio) error {
+func (f *sessionFlags) run(c *cobra.Command, own ownFlags, path string, args []string, std stdio) error {
 	// From here on no signal ends this process by itself, so that no session is
 	// left behind.
 	signals := make(chan os.Signal, 8)
@@ -93,6 +103,11 @@ func (f *sessionFlags) run(c *cobra.Command, path string, args []string, std std
 	if err != nil {
 		return err
 	}
+	end, err := own.open(&of, std)
+	if err != nil {
+		return err
+	}
+	defer end()
 	return runChild(path, args, of, signals, std)
 }
 
