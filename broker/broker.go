@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"log/slog"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"agentvault/broker/audit"
+	"agentvault/broker/upstream"
 	"agentvault/vault"
 	"agentvault/vault/seal"
 )
@@ -77,8 +77,10 @@ type Broker struct {
 	key       seal.Key
 	audit     *audit.Log
 	dialer    *Dialer
-	tls       *tls.Config     // of upstreams; transports share its session tickets
-	upgrades  *http.Transport // HTTP/1.1 only: Upgrade does not exist in HTTP/2
+	tls       *tls.Config         // of upstreams; transports share its session tickets
+	upgrades  *upstream.Transport // HTTP/1.1 only: Upgrade does not exist in HTTP/2
+	handshake time.Duration       // how long a TLS handshake may take
+	header    time.Duration       // how long an answer's header may take
 	limits    Limits
 	maxStale  time.Duration
 	authTypes []string
@@ -110,6 +112,8 @@ func New(o Options) (*Broker, error) {
 		key:       o.Key,
 		audit:     o.Audit,
 		dialer:    &o.Dialer,
+		handshake: 10 * time.Second,
+		header:    5 * time.Minute,
 		limits:    o.Limits,
 		maxStale:  o.MaxStale,
 		authTypes: o.AuthTypes,
@@ -137,43 +141,17 @@ func New(o Options) (*Broker, error) {
 		MinVersion:         tls.VersionTLS12,
 		ClientSessionCache: tls.NewLRUClientSessionCache(4096),
 	}
-	b.upgrades = onlyHTTP1(b.newTransport())
+	b.upgrades = b.newTransport(b.tls, true)
 	return b, nil
 }
 
-// onlyHTTP1 is for upgrades.
-func onlyHTTP1(t *http.Transport) *http.Transport {
-	t.Protocols = new(http.Protocols)
-	t.Protocols.SetHTTP1(true)
-	return t
-}
-
-// newTransport returns an upstream transport. Only its RoundTrip is ever used:
-// it follows no redirects and knows no cookies (R6), and it verifies every
-// certificate (R7).
-func (b *Broker) newTransport() *http.Transport {
-	return &http.Transport{
-		Proxy:                  nil, // never from the environment
-		DialContext:            b.dialUpstream,
-		TLSClientConfig:        b.tls.Clone(), // the transport adds its protocols to it
-		TLSHandshakeTimeout:    10 * time.Second,
-		ResponseHeaderTimeout:  5 * time.Minute,
-		ExpectContinueTimeout:  time.Second,
-		IdleConnTimeout:        90 * time.Second,
-		MaxIdleConns:           2048,
-		MaxIdleConnsPerHost:    256,
-		MaxResponseHeaderBytes: 256 << 10,
-		WriteBufferSize:        16 << 10,
-		ReadBufferSize:         16 << 10,
-		DisableCompression:     true, // no Accept-Encoding that the agent did not send
-		ForceAttemptHTTP2:      true,
-		HTTP2: &http.HTTP2Config{
-			SendPingTimeout:               30 * time.Second,
-			PingTimeout:                   15 * time.Second,
-			MaxReceiveBufferPerConnection: 4<<20 - 1, // the most that net/http takes
-			MaxReceiveBufferPerStream:     1 << 20,
-		},
-	}
+// newTransport returns an upstream transport. It follows no redirects and knows
+// no cookies (R6), and it verifies every certificate (R7).
+func (b *Broker) newTransport(conf *tls.Config, http1 bool) *upstream.Transport {
+	return upstream.New(upstream.Options{
+		Dial: b.dialer.DialContext, TLS: conf, HTTP1: http1,
+		HandshakeTimeout: b.handshake, HeaderTimeout: b.header, BodyIdle: streamIdle,
+	})
 }
 
 // Refresh brings the View up to the Source's revision.
@@ -261,7 +239,7 @@ func (b *Broker) Close() {
 	for deadline := time.Now().Add(5 * time.Second); b.open.Load() > 0 && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
-	b.upgrades.CloseIdleConnections()
+	b.upgrades.Close()
 }
 
 // current returns the View, or a fault if there is none or it has not been

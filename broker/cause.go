@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"agentvault/broker/upstream"
 )
 
 // upstreamCause says what went wrong with an upstream in words of ours. The
@@ -31,8 +33,8 @@ func upstreamCause(err error) error {
 		return blocked
 	case errors.As(err, &egress):
 		return egress
-	case errors.Is(err, errInterim):
-		return errInterim
+	case errors.Is(err, upstream.ErrInterim):
+		return upstream.ErrInterim
 	case errors.Is(err, context.Canceled):
 		return errors.New("canceled")
 	case errors.As(err, &dns):

@@ -2,13 +2,13 @@ package broker
 
 import (
 	"context"
-	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
 
+	"agentvault/broker/upstream"
 	"agentvault/policy"
 )
 
@@ -62,16 +62,15 @@ type live struct {
 	// does not read what it asked for stops the others. A session's connections
 	// are therefore its own.
 	dial      sync.Once
-	transport *http.Transport
+	transport *upstream.Transport
 	pinned    pinned // of services with pins
 }
 
 // upstreams returns the session's transport.
-func (lv *live) upstreams(b *Broker) *http.Transport {
+func (lv *live) upstreams(b *Broker) *upstream.Transport {
 	lv.dial.Do(func() {
-		t := b.newTransport()
-		lv.transport = t
-		context.AfterFunc(lv.ctx, t.CloseIdleConnections)
+		lv.transport = b.newTransport(b.tls, false)
+		context.AfterFunc(lv.ctx, lv.transport.Close)
 	})
 	return lv.transport
 }

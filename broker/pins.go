@@ -4,11 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
 
+	"agentvault/broker/upstream"
 	"agentvault/vault"
 )
 
@@ -28,10 +28,10 @@ type pinned struct {
 	by map[string]*pinnedTransports
 }
 
-type pinnedTransports struct{ usual, upgrades *http.Transport }
+type pinnedTransports struct{ usual, upgrades *upstream.Transport }
 
 // transport is what carries the exchange.
-func (e *exchange) transport(upgrades bool) *http.Transport {
+func (e *exchange) transport(upgrades bool) *upstream.Transport {
 	switch {
 	case e.service.pins != "":
 		t := e.session.live.pinnedTo(e.Broker, e.service.pins)
@@ -51,10 +51,10 @@ func (lv *live) pinnedTo(b *Broker, pins string) *pinnedTransports {
 	defer lv.pinned.mu.Unlock()
 	t := lv.pinned.by[pins]
 	if t == nil {
-		t = &pinnedTransports{b.newTransport(), onlyHTTP1(b.newTransport())}
-		for _, one := range []*http.Transport{t.usual, t.upgrades} {
-			one.TLSClientConfig = pinTo(b.tls, pins)
-			context.AfterFunc(lv.ctx, one.CloseIdleConnections)
+		conf := pinTo(b.tls, pins)
+		t = &pinnedTransports{b.newTransport(conf, false), b.newTransport(conf, true)}
+		for _, one := range []*upstream.Transport{t.usual, t.upgrades} {
+			context.AfterFunc(lv.ctx, one.Close)
 		}
 		if lv.pinned.by == nil {
 			lv.pinned.by = make(map[string]*pinnedTransports)

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"os"
 	"strings"
 	"sync"
@@ -14,6 +12,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"agentvault/broker/upstream"
 	"agentvault/policy/inject"
 )
 
@@ -101,19 +100,14 @@ func (e *exchange) send() *Fault {
 	defer e.session.live.release(&e.use)
 
 	in := &interim{e: e}
-	trace := &httptrace.ClientTrace{Got1xxResponse: in.forward}
+	call := &upstream.Call{Request: e.out, Address: e.Target.Address(), Interim: in.forward}
 	if e.body != nil {
-		e.body.rc = rc
-		watch := &uploadWatch{e: e}
-		defer watch.stop()
-		trace.GotConn = watch.gotConn
+		e.body.rc, call.Interrupt = rc, e.body.interrupt
 		if e.r.ProtoMajor == 1 {
 			_ = rc.EnableFullDuplex() // an early answer must not wait for the upload
 		}
 	}
-	ctx := httptrace.WithClientTrace(e.ctx, trace)
-	transport := e.transport(e.out.Header["Upgrade"] != nil)
-	resp, err := transport.RoundTrip(e.out.WithContext(ctx))
+	resp, err := e.transport(e.out.Header["Upgrade"] != nil).Do(e.ctx, call)
 	in.close()
 	if err != nil {
 		return e.upstreamFault(err)
@@ -134,22 +128,11 @@ func (e *exchange) send() *Fault {
 // that wait for a 100: it is written without a lock against this goroutine.
 type interim struct {
 	e    *exchange
-	n    int // how many came; of the transport's goroutine
 	mu   sync.Mutex
 	done bool
 }
 
-// maxInterim is how many 1xx answers an upstream may send before its own. The
-// time that it has for that begins anew with none of them, but it could send
-// very many.
-const maxInterim = 100
-
-var errInterim = errors.New("the upstream sends interim answers without end")
-
-func (in *interim) forward(code int, header textproto.MIMEHeader) error {
-	if in.n++; in.n > maxInterim {
-		return errInterim
-	}
+func (in *interim) forward(code int, header http.Header) error {
 	if in.e.r.ProtoMajor != 1 || in.e.r.Header["Expect"] != nil {
 		return nil
 	}
@@ -159,7 +142,7 @@ func (in *interim) forward(code int, header textproto.MIMEHeader) error {
 		return nil
 	}
 	h := in.e.w.Header()
-	in.e.responseHeader(h, http.Header(header))
+	in.e.responseHeader(h, header)
 	in.e.w.WriteHeader(code)
 	clear(h) // net/http keeps them for the final answer otherwise
 	return nil

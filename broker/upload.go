@@ -1,14 +1,9 @@
 package broker
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptrace"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -80,84 +75,6 @@ func (b *countingBody) interrupt() {
 	if b != nil && b.rc != nil && !b.ended.Load() {
 		_ = b.rc.SetReadDeadline(time.Now()) // not every writer has one
 	}
-}
-
-// An uploadWatch ends an upload that stands still when the upstream's
-// connection breaks. net/http's transport would go on waiting for the agent's
-// next bytes before it says so.
-type uploadWatch struct {
-	e    *exchange
-	conn *upstreamConn // nil until there is one; of RoundTrip's goroutine
-}
-
-// gotConn is a hook of httptrace.
-func (w *uploadWatch) gotConn(info httptrace.GotConnInfo) {
-	c := info.Conn
-	if t, ok := c.(*tls.Conn); ok {
-		if t.ConnectionState().NegotiatedProtocol == "h2" {
-			return // does not wait
-		}
-		c = t.NetConn()
-	}
-	if u, ok := c.(*upstreamConn); ok {
-		w.conn = u
-		u.watch(w)
-	}
-}
-
-func (w *uploadWatch) stop() {
-	if w.conn != nil {
-		w.conn.unwatch(w)
-	}
-}
-
-func (w *uploadWatch) broken() { w.e.use.unlessOver(w.e.body.interrupt) }
-
-// An upstreamConn is a connection to an upstream that tells whose upload is on
-// it when it is closed. HTTP/1 has one at a time.
-type upstreamConn struct {
-	net.Conn
-	mu      sync.Mutex
-	closed  bool
-	watcher *uploadWatch
-}
-
-// dialUpstream dials through the guard.
-func (b *Broker) dialUpstream(ctx context.Context, network, address string) (net.Conn, error) {
-	c, err := b.dialer.DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return &upstreamConn{Conn: c}, nil
-}
-
-func (c *upstreamConn) watch(w *uploadWatch) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.watcher = w; c.closed {
-		w.broken()
-	}
-}
-
-// unwatch leaves a later watcher alone: a connection is handed on once an
-// answer has been read, a little before its exchange ends.
-func (c *upstreamConn) unwatch(w *uploadWatch) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.watcher == w {
-		c.watcher = nil
-	}
-}
-
-// Close implements net.Conn.
-func (c *upstreamConn) Close() error {
-	err := c.Conn.Close()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed = true; c.watcher != nil {
-		c.watcher.broken()
-	}
-	return err
 }
 
 // BoundUploads keeps a request that was answered before its body had been read

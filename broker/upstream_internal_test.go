@@ -101,8 +101,7 @@ func TestUpstreamFaults(t *testing.T) {
 			b.tls.RootCAs = roots
 			// The real ones are 10 seconds and 5 minutes.
 			if r.want == CodeUpstreamTimeout {
-				upstreams := b.view.Load().sessions[x.Identity.digest].live.upstreams(b)
-				upstreams.TLSHandshakeTimeout, upstreams.ResponseHeaderTimeout = 200*time.Millisecond, 200*time.Millisecond
+				b.handshake, b.header = 200*time.Millisecond, 200*time.Millisecond
 			}
 			x.Target.Host = r.host
 
