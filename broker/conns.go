@@ -237,6 +237,14 @@ func (ac *agentConn) Close() error {
 	return ac.Conn.Close()
 }
 
+// SyscallConn gives the bare socket, if it is one.
+func (ac *agentConn) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := ac.Conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
 // CloseWrite lets net/http half-close before it closes.
 func (ac *agentConn) CloseWrite() error {
 	if h, ok := ac.Conn.(interface{ CloseWrite() error }); ok {

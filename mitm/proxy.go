@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"agentvault/broker"
+	"agentvault/broker/http1"
 )
 
 // Bounds of SECURITY.md, on the port and inside of tunnels alike.
@@ -59,10 +60,11 @@ type Proxy struct {
 	metrics *metrics
 	log     *slog.Logger
 
-	outer *http.Server // the port
-	inner *http.Server // all tunnels
-	inbox *inbox       // carries tunnels to inner
-	serve net.Listener // inbox, as inner is served on it
+	outer *http.Server  // the port
+	inner *http.Server  // tunnels, but for
+	plain *http1.Server // plain requests in them
+	inbox *inbox        // carries tunnels to inner
+	serve net.Listener  // inbox, as inner is served on it
 
 	running sync.WaitGroup // inner's accept loop, and handlers
 	tunnels tunnelSet
@@ -109,6 +111,14 @@ func New(o Options) (*Proxy, error) {
 		srv.DisableGeneralOptionsHandler = true // OPTIONS * is the upstream's
 		srv.ErrorLog = serverLog(p.log)
 	}
+	p.plain = http1.New(http1.Options{
+		Handler: p.inner.Handler, ConnContext: withTunnel, HeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, Log: p.log,
+		Leave: func(c net.Conn) {
+			if p.inbox.put(c) != nil {
+				_ = c.Close() // there is nobody to tell
+			}
+		},
+	})
 	p.serve = broker.PlainErrors(p.inner, p.inbox, broker.MITM)
 	return p, nil
 }
@@ -135,13 +145,15 @@ func (p *Proxy) Serve(ln net.Listener) error {
 func (p *Proxy) Shutdown(ctx context.Context) error {
 	p.tunnels.drain()
 	var drained sync.WaitGroup
-	var errs [2]error
+	var errs [3]error
+	// First the bare connections: closing TLS on top of one whose peer does not
+	// read takes five seconds, one after the other.
+	defer context.AfterFunc(ctx, p.tunnels.end)()
+	drained.Go(func() { errs[2] = p.plain.Shutdown(ctx) })
 	for i, srv := range []*http.Server{p.outer, p.inner} {
 		drained.Go(func() {
 			if errs[i] = srv.Shutdown(ctx); errs[i] != nil {
-				// First the bare connections: closing TLS on top of one whose
-				// peer does not read takes five seconds, one after the other.
-				p.tunnels.end()
+				p.tunnels.end() // at the latest
 				_ = srv.Close() // Shutdown's error says enough
 			}
 		})

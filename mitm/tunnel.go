@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"agentvault/broker"
+	"agentvault/broker/http1"
 )
 
 // A tunnel is a CONNECT, of HTTP or SOCKS, that was admitted, with what every request inside it
@@ -79,7 +80,8 @@ func (p *Proxy) intercept(ctx context.Context, conn *tunnelConn) error {
 	if secure.ConnectionState().NegotiatedProtocol == "h2" {
 		return p.inbox.put(secure) // net/http speaks HTTP/2 on a *tls.Conn only
 	}
-	return p.inbox.put(&http1Conn{Conn: secure, tunnel: conn.tunnel})
+	p.plain.Serve(&http1Conn{Conn: secure, tunnel: conn.tunnel})
+	return nil
 }
 
 // refuseClearText tells a client that speaks HTTP where TLS belongs what is
@@ -103,8 +105,11 @@ type http1Conn struct {
 
 type tunnelKey struct{}
 
-// withTunnel is the inner server's ConnContext.
+// withTunnel is the ConnContext of the servers in tunnels.
 func withTunnel(ctx context.Context, c net.Conn) context.Context {
+	if left, ok := c.(*http1.Left); ok {
+		c = left.Conn
+	}
 	switch c := c.(type) {
 	case *http1Conn:
 		return context.WithValue(ctx, tunnelKey{}, c.tunnel)

@@ -26,8 +26,11 @@ type Options struct {
 // Serves reports whether a request belongs to this entrance. The listener asks
 // before any http.ServeMux sees the request: a mux would clean the path and
 // answer a redirect of its own.
-func Serves(r *http.Request) bool {
-	path, _, _, ok := broker.RawTarget(r.RequestURI)
+func Serves(r *http.Request) bool { return ServesTarget(r.RequestURI) }
+
+// ServesTarget is Serves for a request target.
+func ServesTarget(target string) bool {
+	path, _, _, ok := broker.RawTarget(target)
 	return ok && isOurs(path)
 }
 

@@ -23,6 +23,7 @@ import (
 	"agentvault/api"
 	"agentvault/broker"
 	"agentvault/broker/audit"
+	"agentvault/broker/http1"
 	"agentvault/ca"
 	"agentvault/mitm"
 	"agentvault/pathproxy"
@@ -43,6 +44,7 @@ type instance struct {
 	registry *vault.Registry
 	proxy    *mitm.Proxy
 	api      *http.Server
+	plain    *http1.Server // before api: serves the plain requests of the path entrance
 	apiAddr  net.Addr
 	mitmAddr net.Addr
 	pprof    *http.Server // nil unless asked for
@@ -112,9 +114,9 @@ func startInstance(ctx context.Context, cfg *config, master masterSource, stderr
 			return i, errors.Join(fmt.Errorf("debug.pprof_socket: %w", err), apiListener.Close(), proxyListener.Close())
 		}
 	}
-	i.serve("API", func() error {
-		return i.api.Serve(broker.PlainErrors(i.api, i.broker.Share(i.api, apiListener), broker.Path))
-	})
+	var rest net.Listener
+	i.plain, rest = http1.Front(i.api, i.broker.Share(i.api, apiListener), pathproxy.ServesTarget, i.log)
+	i.serve("API", func() error { return i.api.Serve(broker.PlainErrors(i.api, rest, broker.Path)) })
 	i.serve("proxy", func() error { return i.proxy.Serve(proxyListener) })
 	return i, nil
 }
@@ -232,6 +234,9 @@ func (i *instance) shutdown() error {
 	}
 	if i.api != nil {
 		drain(func(ctx context.Context) error { return errors.Join(i.api.Shutdown(ctx), i.api.Close()) })
+	}
+	if i.plain != nil {
+		drain(i.plain.Shutdown)
 	}
 	if i.proxy != nil {
 		drain(i.proxy.Shutdown)

@@ -1,0 +1,81 @@
+package http1
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+)
+
+// Front puts a Server before srv: what arrives on ln it serves, with the handler
+// and the timeouts of srv, as far as it fits; what it leaves, the listener that
+// is returned hands to srv. It sets srv's ConnContext. Both are to be shut down.
+func Front(srv *http.Server, ln net.Listener, fits func(target string) bool, log *slog.Logger) (*Server, net.Listener) {
+	f := &front{Listener: ln, left: make(chan net.Conn), closed: make(chan struct{})}
+	s := New(Options{
+		Handler: srv.Handler, Fits: fits, ConnContext: srv.ConnContext, Log: log,
+		HeaderTimeout: srv.ReadHeaderTimeout, IdleTimeout: srv.IdleTimeout, Leave: f.leave,
+	})
+	if connContext := srv.ConnContext; connContext != nil {
+		srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			if l, ok := c.(*Left); ok {
+				c = l.Conn
+			}
+			return connContext(ctx, c)
+		}
+	}
+	s.running.Go(func() { f.accept(s) })
+	return s, f
+}
+
+// A front is a listener for what a Server has left.
+type front struct {
+	net.Listener
+	left   chan net.Conn
+	closed chan struct{} // Accept returns err
+	once   sync.Once
+	err    error
+}
+
+func (f *front) accept(s *Server) {
+	for {
+		c, err := f.Listener.Accept()
+		if err != nil {
+			f.end(err)
+			return
+		}
+		s.Serve(c)
+	}
+}
+
+func (f *front) leave(c net.Conn) {
+	select {
+	case f.left <- c:
+	case <-f.closed:
+		_ = c.Close() // there is nobody to tell
+	}
+}
+
+func (f *front) end(err error) {
+	f.once.Do(func() {
+		f.err = err
+		close(f.closed)
+	})
+}
+
+// Accept implements net.Listener.
+func (f *front) Accept() (net.Conn, error) {
+	select {
+	case c := <-f.left:
+		return c, nil
+	case <-f.closed:
+		return nil, f.err
+	}
+}
+
+// Close implements net.Listener.
+func (f *front) Close() error {
+	f.end(net.ErrClosed)
+	return f.Listener.Close()
+}

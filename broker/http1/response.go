@@ -1,0 +1,279 @@
+package http1
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// A response is the answer to one request. It does what handlers may rely on of
+// net/http's, but for Hijack: what could be upgraded is not served here.
+type response struct {
+	c       *conn
+	body    *body // of the request; nil: none
+	head    bool  // the request's method is HEAD
+	close   bool  // the connection ends behind this
+	header  http.Header
+	status  int    // 0: WriteHeader was not called
+	begun   bool   // the header has been written to out
+	length  int64  // that was declared; -1: none was
+	written int64  // of the body
+	chunked bool   //
+	out     *outgo // what has not been sent
+	err     error  // of a write to the agent
+}
+
+// An outgo is room for what is sent at once.
+type outgo struct {
+	b     []byte
+	body  []byte   // held back until it is known how long it is
+	names []string // of the fields
+}
+
+const (
+	outSize  = 16 << 10
+	heldBack = 2 << 10 // of a body without a length, as much as net/http holds back
+)
+
+var outgoes = sync.Pool{New: func() any { return &outgo{b: make([]byte, 0, outSize)} }}
+
+// Header implements http.ResponseWriter.
+func (w *response) Header() http.Header { return w.header }
+
+// WriteHeader implements http.ResponseWriter.
+func (w *response) WriteHeader(status int) {
+	switch {
+	case w.status != 0:
+	case status >= 100 && status < 200 && status != http.StatusSwitchingProtocols:
+		w.interim(status)
+	default:
+		w.status, w.length = status, -1
+		if v := w.header["Content-Length"]; len(v) == 1 {
+			if n, err := strconv.ParseInt(v[0], 10, 64); err == nil && n >= 0 {
+				w.length = n
+			} else {
+				delete(w.header, "Content-Length")
+			}
+		}
+	}
+}
+
+// interim sends an answer before the answer (RFC 9110 §15.2).
+func (w *response) interim(status int) {
+	w.statusLine(status)
+	w.fields(func(name string) bool { return name != "Content-Length" && name != "Transfer-Encoding" })
+	w.out.b = append(w.out.b, "\r\n"...)
+	w.send()
+}
+
+func (w *response) statusLine(status int) {
+	b := append(w.out.b, "HTTP/1.1 "...)
+	b = strconv.AppendInt(b, int64(status), 10)
+	b = append(b, ' ')
+	if text := http.StatusText(status); text != "" {
+		b = append(b, text...)
+	} else {
+		b = strconv.AppendInt(append(b, "status code "...), int64(status), 10)
+	}
+	w.out.b = append(b, "\r\n"...)
+}
+
+// fields writes those of the header that pass, sorted by name.
+func (w *response) fields(pass func(name string) bool) {
+	names := w.out.names[:0]
+	for name, values := range w.header {
+		if len(values) > 0 && pass(name) && httpguts.ValidHeaderFieldName(name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, v := range w.header[name] {
+			w.field(name, v)
+		}
+	}
+	w.out.names = names
+}
+
+func (w *response) field(name, value string) {
+	b := append(append(w.out.b, name...), ": "...)
+	if strings.ContainsAny(value, "\r\n") {
+		value = strings.NewReplacer("\r", " ", "\n", " ").Replace(value)
+	}
+	w.out.b = append(append(b, strings.Trim(value, " \t")...), "\r\n"...)
+}
+
+// bodyAllowed: RFC 9110 §6.4.1.
+func (w *response) bodyAllowed() bool {
+	return w.status != http.StatusNoContent && w.status != http.StatusNotModified && w.status != http.StatusSwitchingProtocols
+}
+
+// begin writes the header. With whole, the body is what has been held back.
+func (w *response) begin(whole bool) {
+	if w.begun {
+		return
+	}
+	w.begun = true
+	carries := w.bodyAllowed() && !w.head
+	if w.length < 0 && carries {
+		if whole {
+			w.length = int64(len(w.out.body))
+			w.header["Content-Length"] = []string{strconv.FormatInt(w.length, 10)}
+		} else {
+			w.chunked = true
+		}
+	}
+	w.statusLine(w.status)
+	w.fields(func(name string) bool {
+		return name != "Connection" && name != "Transfer-Encoding" && !strings.HasPrefix(name, http.TrailerPrefix) &&
+			(name != "Trailer" || w.chunked) && (name != "Content-Length" || w.status != http.StatusNoContent)
+	})
+	if _, ok := w.header["Date"]; !ok {
+		b := append(w.out.b, "Date: "...)
+		w.out.b = append(time.Now().UTC().AppendFormat(b, http.TimeFormat), "\r\n"...)
+	}
+	if _, ok := w.header["Content-Type"]; !ok && carries && len(w.out.body) > 0 && len(w.header["Content-Encoding"]) == 0 {
+		w.field("Content-Type", http.DetectContentType(w.out.body))
+	}
+	if w.chunked {
+		w.out.b = append(w.out.b, "Transfer-Encoding: chunked\r\n"...)
+	}
+	if w.close = w.close || w.c.s.draining.Load() || w.body.rest() > maxRest || closes(w.header["Connection"]); w.close {
+		w.out.b = append(w.out.b, "Connection: close\r\n"...)
+	}
+	w.out.b = append(w.out.b, "\r\n"...)
+	if len(w.out.body) > 0 {
+		w.put(w.out.body)
+		w.out.body = w.out.body[:0]
+	}
+}
+
+func closes(values []string) bool {
+	return httpguts.HeaderValuesContainsToken(values, "close")
+}
+
+// Write implements http.ResponseWriter.
+func (w *response) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	switch {
+	case w.err != nil:
+		return 0, w.err
+	case len(p) == 0:
+		return 0, nil
+	case !w.bodyAllowed():
+		return 0, http.ErrBodyNotAllowed
+	case w.length >= 0 && w.written+int64(len(p)) > w.length:
+		return 0, http.ErrContentLength
+	}
+	w.written += int64(len(p))
+	if w.head {
+		return len(p), nil
+	}
+	if !w.begun && w.length < 0 && len(w.out.body)+len(p) <= heldBack {
+		w.out.body = append(w.out.body, p...)
+		return len(p), nil
+	}
+	w.begin(false)
+	w.put(p)
+	return len(p), w.err
+}
+
+// put writes a piece of the body, and sends what does not fit into the room.
+func (w *response) put(p []byte) {
+	const framing = len("ffffffffffffffff\r\n\r\n")
+	if len(w.out.b)+len(p)+framing > outSize {
+		w.send()
+	}
+	if w.chunked {
+		w.out.b = strconv.AppendInt(w.out.b, int64(len(p)), 16)
+		w.out.b = append(w.out.b, "\r\n"...)
+	}
+	if len(p)+framing > outSize {
+		w.send()
+		w.write(p)
+	} else {
+		w.out.b = append(w.out.b, p...)
+	}
+	if w.chunked {
+		w.out.b = append(w.out.b, "\r\n"...)
+	}
+}
+
+// send writes what there is to the agent.
+func (w *response) send() {
+	if len(w.out.b) > 0 {
+		w.write(w.out.b)
+		w.out.b = w.out.b[:0]
+	}
+}
+
+func (w *response) write(p []byte) {
+	if w.err == nil {
+		_, w.err = w.c.Conn.Write(p)
+	}
+}
+
+// FlushError is what http.ResponseController calls.
+func (w *response) FlushError() error {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.begin(false)
+	w.send()
+	return w.err
+}
+
+// Flush implements http.Flusher.
+func (w *response) Flush() { _ = w.FlushError() } // who wants to know calls that
+
+// SetReadDeadline is what http.ResponseController calls.
+func (w *response) SetReadDeadline(t time.Time) error { return w.c.SetReadDeadline(t) }
+
+// SetWriteDeadline is what http.ResponseController calls.
+func (w *response) SetWriteDeadline(t time.Time) error { return w.c.SetWriteDeadline(t) }
+
+// EnableFullDuplex is what http.ResponseController calls: body and answer are
+// never in each other's way here.
+func (w *response) EnableFullDuplex() error { return nil }
+
+// finish ends the answer and reports whether it is whole.
+func (w *response) finish() bool {
+	if w.status == 0 {
+		w.WriteHeader(http.StatusOK)
+	}
+	w.begin(true)
+	if w.chunked {
+		w.out.b = append(w.out.b, "0\r\n"...)
+		w.trailers()
+		w.out.b = append(w.out.b, "\r\n"...)
+	}
+	w.send()
+	return w.err == nil && (w.length < 0 || w.written == w.length || w.head || !w.bodyAllowed())
+}
+
+// trailers writes those that were announced, and those that were not
+// (http.TrailerPrefix).
+func (w *response) trailers() {
+	announced := make(map[string]bool)
+	for _, line := range w.header["Trailer"] {
+		for name := range strings.SplitSeq(line, ",") {
+			announced[http.CanonicalHeaderKey(strings.TrimSpace(name))] = true
+		}
+	}
+	for name, values := range w.header {
+		short, prefixed := strings.CutPrefix(name, http.TrailerPrefix)
+		if !prefixed && !announced[name] || !httpguts.ValidTrailerHeader(short) || !httpguts.ValidHeaderFieldName(short) {
+			continue
+		}
+		for _, v := range values {
+			w.field(short, v)
+		}
+	}
+}
