@@ -1,14 +1,16 @@
 package broker
 
 import (
+	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
-
-	"context"
 
 	"agentvault/policy/inject"
 	"agentvault/vault"
@@ -121,18 +123,91 @@ func TestStagesAllocationBudget(t *testing.T) {
 	}
 }
 
+// BenchmarkStages is a request up to sending, and what is told of it: all but
+// the write to the disk.
 func BenchmarkStages(b *testing.B) {
 	br, x, r := stagesBroker(b)
-	w := httptest.NewRecorder()
+	r.Header.Set("Accept-Encoding", "gzip")
+	r.Header.Set("Authorization", "Bearer x")
+	r.Header.Set("X-Trace", "abcdef0123456789")
+	w := &quietWriter{header: make(http.Header)}
 	b.ReportAllocs()
 	for b.Loop() {
-		e := &exchange{Broker: br, Request: x, w: w, r: r, id: "0123456789abcdef", start: time.Now()}
-		for _, stage := range []func() *Fault{e.admit, e.wellFormed, e.decide, e.strip, e.recordIntent, e.inject} {
+		e := &exchange{Broker: br, Request: x, w: w, r: r, id: br.newID(), start: time.Now()}
+		for _, stage := range []func() *Fault{e.admit, e.wellFormed, e.decide, e.strip, e.inject} {
 			if f := stage(); f != nil {
 				b.Fatal(f.Code, f.Err)
 			}
 		}
 		e.cancel()
+		e.record("intent", e.start)
+		e.record("outcome", e.start)
+		br.metrics.observe(e.Entrance, 200, nil, time.Millisecond)
 		e.session.live.leave()
+	}
+}
+
+// A quietWriter takes an answer as net/http's writer would, and keeps nothing of
+// its body.
+type quietWriter struct {
+	header http.Header
+	status int
+	bytes  int64
+}
+
+func (w *quietWriter) Header() http.Header  { return w.header }
+func (w *quietWriter) WriteHeader(code int) { w.status = code }
+func (w *quietWriter) Flush()               {}
+func (w *quietWriter) Write(p []byte) (int, error) {
+	w.bytes += int64(len(p))
+	return len(p), nil
+}
+func (w *quietWriter) SetWriteDeadline(time.Time) error { return nil }
+
+// atHand is a body that has come whole.
+type atHand struct{ strings.Reader }
+
+func (*atHand) Ready() bool  { return true }
+func (*atHand) Close() error { return nil }
+
+// apiAnswer is the usual answer of an API: a page of JSON.
+func apiAnswer(body *atHand) *http.Response {
+	const page = `{"id":"ch_3MmlLrLkdIwHu7ix0snN0B15","object":"charge","amount":1099},`
+	text := strings.Repeat(page, 14)
+	body.Reset(text)
+	return &http.Response{
+		StatusCode: 200, ContentLength: int64(len(text)), Body: body,
+		Header: http.Header{
+			"Content-Type": {"application/json"}, "X-Request-Id": {"req_12345"}, "Cache-Control": {"no-cache, no-store"},
+			"Content-Length": {strconv.Itoa(len(text))}, "Date": {"Mon, 02 Jan 2006 15:04:05 GMT"},
+		},
+	}
+}
+
+// BenchmarkRespond passes the usual answer on, scrubbing included.
+func BenchmarkRespond(b *testing.B) {
+	br, x, r := stagesBroker(b)
+	e := &exchange{Broker: br, Request: x, r: r, id: "0123456789abcdef", start: time.Now()}
+	for _, stage := range []func() *Fault{e.admit, e.decide} {
+		if f := stage(); f != nil {
+			b.Fatal(f.Code, f.Err)
+		}
+	}
+	var body atHand
+	resp := apiAnswer(&body)
+	w := &quietWriter{header: make(http.Header)}
+	e.w = w
+	rc := http.NewResponseController(w)
+	b.ReportAllocs()
+	for b.Loop() {
+		body.Seek(0, io.SeekStart)
+		clear(w.header)
+		e.bytesOut = 0
+		if f := e.respond(rc, resp); f != nil {
+			b.Fatal(f.Code, f.Err)
+		}
+	}
+	if w.bytes == 0 || w.status != 200 || e.scrubbed > 0 {
+		b.Errorf("status %d, %d bytes, %d masked", w.status, w.bytes, e.scrubbed)
 	}
 }
