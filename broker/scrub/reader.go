@@ -10,9 +10,10 @@ import (
 // across reads. It holds back the end that could go on as one, whatever the
 // values are; a line, and so an event, is not delayed.
 type Reader struct {
-	src io.Reader
-	err error   // from src, given out after the rest
-	own *[]byte // of buffers: where buf began; nil once it has been given back
+	src  io.Reader
+	err  error   // from src, given out after the rest
+	own  *[]byte // of buffers: where buf began; nil once it has been given back
+	used int     // bytes of it that text stood in
 	masker
 }
 
@@ -38,6 +39,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 		r.buf = slices.Grow(r.buf, len(p))[:held+len(p)]
 		n, err := r.src.Read(r.buf[held:])
 		r.buf, r.err = r.buf[:held+n], err
+		r.used = max(r.used, len(r.buf))
 		if n > 0 || err != nil {
 			r.scan(err != nil)
 		}
@@ -54,7 +56,7 @@ func (r *Reader) Read(p []byte) (int, error) {
 // is left to the garbage collector.
 func (r *Reader) giveBack() {
 	if r.own != nil {
-		clear((*r.own)[:bufferSize])
+		clear((*r.own)[:min(r.used, bufferSize)])
 		buffers.Put(r.own)
 		r.own, r.buf = nil, nil
 	}

@@ -26,27 +26,40 @@ func (s *scan) run() {
 
 // heads looks at every place where a pattern begins as it stands.
 func (s *scan) heads() {
-	b, t := s.b, s.table
-	for i := 0; i+headLen <= len(b); i++ {
-		head := binary.LittleEndian.Uint32(b[i:])
-		if h := t.hash(head); t.maybe[h/64]&(1<<(h%64)) == 0 {
-			continue
-		}
-		for _, text := range t.hexes[head] {
-			if end := i + len(text); end <= len(b) && bytes.EqualFold(b[i:end], text) {
-				s.spans = append(s.spans, span{i, end})
+	b, t, i := s.b, s.table, 0
+	for ; i+8 <= len(b); i += 4 { // four places in one step: nearly all end here
+		next := binary.LittleEndian.Uint64(b[i:])
+		if t.passes(uint32(next))|t.passes(uint32(next>>8))|t.passes(uint32(next>>16))|t.passes(uint32(next>>24)) != 0 {
+			for at := i; at < i+4; at++ {
+				s.head(at)
 			}
 		}
-		if c := s.headed(head); c.from < c.to {
-			met := s.follow(cursor{stretch: c, at: i, i: i + headLen, depth: headLen}, 0)
-			for _, syn := range [...]syntax{percent, slashed, entities} {
-				if met&syn != 0 {
-					s.walk(i, syn)
-				}
+	}
+	for ; i+headLen <= len(b); i++ {
+		s.head(i)
+	}
+}
+
+// head looks at one place.
+func (s *scan) head(i int) {
+	b, head := s.b, binary.LittleEndian.Uint32(s.b[i:])
+	if s.passes(head) == 0 {
+		return
+	}
+	for _, text := range s.hexes[head] {
+		if end := i + len(text); end <= len(b) && bytes.EqualFold(b[i:end], text) {
+			s.spans = append(s.spans, span{i, end})
+		}
+	}
+	if c := s.headed(head); c.from < c.to {
+		met := s.follow(cursor{stretch: c, at: i, i: i + headLen, depth: headLen}, 0)
+		for _, syn := range [...]syntax{percent, slashed, entities} {
+			if met&syn != 0 {
+				s.walk(i, syn)
 			}
-			if met != 0 {
-				s.walk(i, anySyntax)
-			}
+		}
+		if met != 0 {
+			s.walk(i, anySyntax)
 		}
 	}
 }

@@ -178,9 +178,16 @@ func (t *table) note(head uint32, p []byte) {
 
 func (t *table) hash(head uint32) uint32 { return head * 0x9E3779B1 >> (t.shift & 31) }
 
+// passes returns 1 if the filter knows the head, or takes it for another, and
+// else 0.
+func (t *table) passes(head uint32) uint64 {
+	h := t.hash(head)
+	return t.maybe[h/64] >> (h % 64) & 1
+}
+
 // headed returns the patterns that begin with four bytes.
 func (t *table) headed(head uint32) stretch {
-	if h := t.hash(head); t.maybe[h/64]&(1<<(h%64)) == 0 {
+	if t.passes(head) == 0 {
 		return stretch{}
 	}
 	return t.heads[head]
