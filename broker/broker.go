@@ -81,6 +81,7 @@ type Broker struct {
 	upgrades  *upstream.Transport // HTTP/1.1 only: Upgrade does not exist in HTTP/2
 	handshake time.Duration       // how long a TLS handshake may take
 	header    time.Duration       // how long an answer's header may take
+	still     time.Duration       // how long its body may stand still
 	limits    Limits
 	maxStale  time.Duration
 	authTypes []string
@@ -114,6 +115,7 @@ func New(o Options) (*Broker, error) {
 		dialer:    &o.Dialer,
 		handshake: 10 * time.Second,
 		header:    5 * time.Minute,
+		still:     streamIdle,
 		limits:    o.Limits,
 		maxStale:  o.MaxStale,
 		authTypes: o.AuthTypes,
@@ -150,7 +152,7 @@ func New(o Options) (*Broker, error) {
 func (b *Broker) newTransport(conf *tls.Config, http1 bool) *upstream.Transport {
 	return upstream.New(upstream.Options{
 		Dial: b.dialer.DialContext, TLS: conf, HTTP1: http1,
-		HandshakeTimeout: b.handshake, HeaderTimeout: b.header, BodyIdle: streamIdle,
+		HandshakeTimeout: b.handshake, HeaderTimeout: b.header, BodyIdle: b.still,
 	})
 }
 

@@ -30,8 +30,9 @@ type Request struct {
 type exchange struct {
 	*Broker
 	Request
-	w http.ResponseWriter
-	r *http.Request
+	w  http.ResponseWriter
+	rc *http.ResponseController // send: of w
+	r  *http.Request
 
 	id    string
 	start time.Time

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -20,7 +21,7 @@ const headerDelay = 10 * time.Millisecond
 var buffers = sync.Pool{New: func() any { return new([32 << 10]byte) }}
 
 // respond passes the upstream's answer on: header, body as it comes, trailers.
-func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fault {
+func (e *exchange) respond(resp *http.Response) *Fault {
 	e.begun.Store(true)
 	if f := e.use.cutBy(); f != nil { // before it could be seen to have begun
 		return e.hinting(f)
@@ -30,15 +31,50 @@ func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fa
 		f.Err = errors.New("upstream sent an impossible status")
 		return f
 	}
-	body, done, f := e.scrubBody(resp)
-	if f != nil {
-		return f
+	buf := buffers.Get().(*[32 << 10]byte)
+	defer buffers.Put(buf)
+	body, whole := e.atHand(resp, buf[:])
+	var scrubbed scrubbing
+	if !whole {
+		var f *Fault
+		if scrubbed, f = e.scrubBody(resp); f != nil {
+			return f
+		}
+		defer scrubbed.end(e)
 	}
-	defer done()
 	h := e.w.Header()
 	e.responseHeader(h, resp.Header)
-	var announced []string
-	for _, name := range slices.Sorted(maps.Keys(resp.Trailer)) {
+	announced := e.announce(h, resp.Trailer)
+	e.status = resp.StatusCode
+	e.w.WriteHeader(resp.StatusCode)
+	if whole {
+		return e.writeWhole(body)
+	}
+	if f := e.copyBody(resp, scrubbed.reader(resp), buf[:]); f != nil {
+		return f
+	}
+	e.trailers(h, resp.Trailer, announced)
+	return nil
+}
+
+// writeWhole writes a body whose header goes with it.
+func (e *exchange) writeWhole(body []byte) *Fault {
+	if f := e.use.cutBy(); f != nil { // what was read may have come after the cut
+		return f
+	}
+	if _, err := e.w.Write(body); err != nil {
+		return e.agentGone()
+	}
+	e.bytesOut = int64(len(body))
+	return e.bodyFault(nil)
+}
+
+// announce names the trailers that will follow, and returns those names.
+func (e *exchange) announce(h, trailer http.Header) (announced []string) {
+	if len(trailer) == 0 {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(trailer)) {
 		if e.comesBack(name) {
 			announced = append(announced, name)
 		}
@@ -46,18 +82,18 @@ func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fa
 	if announced != nil {
 		h["Trailer"] = announced
 	}
-	e.status = resp.StatusCode
-	e.w.WriteHeader(resp.StatusCode)
-	if f := e.copyBody(rc, resp, body); f != nil {
-		return f
-	}
-	if len(resp.Trailer) == 0 {
-		return nil
+	return announced
+}
+
+// trailers passes on what stood behind the body.
+func (e *exchange) trailers(h, trailer http.Header, announced []string) {
+	if len(trailer) == 0 {
+		return
 	}
 	// Without a flush net/http would give a short body a length, and there are
 	// no trailers behind a body with a length.
-	_ = rc.Flush()
-	for name, values := range resp.Trailer {
+	_ = e.rc.Flush()
+	for name, values := range trailer {
 		switch {
 		case !e.comesBack(name), name == "Set-Cookie": // RFC 9110 §6.5.1
 			continue
@@ -66,12 +102,11 @@ func (e *exchange) respond(rc *http.ResponseController, resp *http.Response) *Fa
 		}
 		h[name] = e.maskValues(values)
 	}
-	return nil
 }
 
 // copyBody streams. What the upstream flushes reaches the agent at once; what
 // arrives in one piece goes out in one piece.
-func (e *exchange) copyBody(rc *http.ResponseController, resp *http.Response, src io.Reader) *Fault {
+func (e *exchange) copyBody(resp *http.Response, src io.Reader, buf []byte) *Fault {
 	if e.bodiless(resp) {
 		// Flushing here would tear HEADERS and END_STREAM apart, which gRPC's
 		// trailers-only answers must have in one frame.
@@ -79,18 +114,16 @@ func (e *exchange) copyBody(rc *http.ResponseController, resp *http.Response, sr
 		return e.bodyFault(err)
 	}
 	if isEventStream(resp.Header) {
-		_ = rc.Flush()
+		_ = e.rc.Flush()
 	}
-	early := &delayedFlush{rc: rc}
+	early := &delayedFlush{rc: e.rc}
 	early.timer = time.AfterFunc(headerDelay, early.flush)
 	defer early.stop()
 
-	pace := pacer{use: &e.use, rc: rc, idle: time.AfterFunc(streamIdle, e.cancel)}
+	pace := pacer{use: &e.use, rc: e.rc}
 	defer pace.stop()
-	buf := buffers.Get().(*[32 << 10]byte)
-	defer buffers.Put(buf)
 	for {
-		n, err := src.Read(buf[:])
+		n, err := src.Read(buf)
 		early.stop()
 		if n > 0 {
 			if !pace.beforeWrite() { // what was read may have come after the cut
@@ -102,7 +135,7 @@ func (e *exchange) copyBody(rc *http.ResponseController, resp *http.Response, sr
 			e.bytesOut += int64(n)
 			// A full buffer means that more is at hand already.
 			if e.bytesOut != resp.ContentLength && (n < len(buf) || resp.ContentLength < 0) {
-				if rc.Flush() != nil {
+				if e.rc.Flush() != nil {
 					return e.agentGone()
 				}
 			}
@@ -121,21 +154,21 @@ func (e *exchange) bodiless(resp *http.Response) bool {
 }
 
 // bodyFault says why an answer broke off. The agent's side breaks too: an
-// answer that is not whole never ends cleanly. Nor does one whose call was
-// ended from here: an upstream that notices may end its own side cleanly, in
-// the midst of what it had to say.
+// answer that is not whole never ends cleanly. Nor does one that was cut: an
+// upstream that notices may end its own side cleanly, in the midst of what it had
+// to say.
 func (e *exchange) bodyFault(err error) *Fault {
 	if f := e.use.cutBy(); f != nil {
 		return f
 	}
 	code := CodeUpstreamError
 	switch {
-	case err != nil && e.leftAlone():
-		return e.agentGone()
-	case e.r.Context().Err() == nil && e.ctx.Err() != nil: // stood still too long
-		code = CodeUpstreamTimeout
 	case err == nil:
 		return nil
+	case e.leftAlone():
+		return e.agentGone()
+	case errors.Is(err, os.ErrDeadlineExceeded): // stood still too long
+		code = CodeUpstreamTimeout
 	case errors.Is(err, scrub.ErrUndecodable):
 		code = CodeUndecodable
 	}
@@ -188,35 +221,32 @@ func (d *delayedFlush) stop() {
 	d.mu.Unlock()
 }
 
-// A pacer bounds how long a body may stand still on either side. There is no
-// total limit.
+// A pacer bounds how long the agent may take for what it gets; how long the
+// upstream may stand still, its transport does. There is no total limit.
 type pacer struct {
 	use   *use
 	rc    *http.ResponseController
-	idle  *time.Timer // cancels the call upstream
-	wrote time.Time   // when the deadlines were last moved; zero before the second write
+	wrote time.Time // when the deadline was last moved; zero before the second write
 	begun bool
 }
 
 // beforeWrite reports whether the answer may go on: it has not been cut.
 func (p *pacer) beforeWrite() bool {
+	if !p.begun {
+		p.begun = true // most answers have one write, and need no deadline
+		return p.use.cutBy() == nil
+	}
+	now := time.Now()
+	if now.Sub(p.wrote) < deadlineStep {
+		return p.use.cutBy() == nil
+	}
+	p.wrote = now
 	return p.use.unlessCut(func() {
-		if !p.begun {
-			p.begun = true // most answers have one write, and need no deadline
-			return
-		}
-		now := time.Now()
-		if now.Sub(p.wrote) < deadlineStep {
-			return
-		}
-		p.wrote = now
-		p.idle.Reset(streamIdle)
 		_ = p.rc.SetWriteDeadline(now.Add(writeStall)) // not every writer has one
 	})
 }
 
 func (p *pacer) stop() {
-	p.idle.Stop()
 	if !p.wrote.IsZero() {
 		_ = p.rc.SetWriteDeadline(time.Time{}) // the connection lives on
 	}

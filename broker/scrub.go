@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -86,15 +87,39 @@ type masked interface {
 	Follow(now func() *scrub.Set)
 }
 
-// scrubBody returns the answer's body with every credential masked. A body in a
-// content coding is decoded first and goes on without it; the header is changed
-// to say so. Closing the body of resp ends it.
-func (e *exchange) scrubBody(resp *http.Response) (body io.Reader, done func(), f *Fault) {
-	nothing := func() {}
-	if e.values == nil || e.bodiless(resp) {
-		return resp.Body, nothing, nil
+// scrubbing is what an answer's body goes through. The zero scrubbing changes
+// nothing.
+type scrubbing struct {
+	masked  masked    // nil: nothing is looked for
+	decoded io.Closer // nil: it was in no coding
+}
+
+// reader is the body as the agent gets it.
+func (s *scrubbing) reader(resp *http.Response) io.Reader {
+	if s.masked == nil {
+		return resp.Body
 	}
-	src, freed := io.Reader(resp.Body), nothing
+	return s.masked
+}
+
+// end counts what was masked and frees what decoding took. The body stays open.
+func (s *scrubbing) end(e *exchange) {
+	if s.masked != nil {
+		e.scrubbed += s.masked.Places()
+	}
+	if s.decoded != nil {
+		_ = s.decoded.Close() // frees memory only
+	}
+}
+
+// scrubBody returns how to read the answer's body with every credential masked.
+// A body in a content coding is decoded first and goes on without it; the header
+// is changed to say so.
+func (e *exchange) scrubBody(resp *http.Response) (s scrubbing, f *Fault) {
+	if e.values == nil || e.bodiless(resp) {
+		return s, nil
+	}
+	src := io.Reader(resp.Body)
 	if codings := scrub.Codings(resp.Header["Content-Encoding"]); codings != nil {
 		d, err := scrub.Decode(resp.Body, codings)
 		if resp.StatusCode == http.StatusPartialContent {
@@ -102,23 +127,59 @@ func (e *exchange) scrubBody(resp *http.Response) (body io.Reader, done func(), 
 		}
 		switch {
 		case err == nil:
-			src, freed = d, func() { _ = d.Close() } // frees memory only
+			src, s.decoded = d, d
 			plainHeader(resp)
 		case !e.service.passUndecodable:
-			return nil, nil, undecodable(err)
+			return s, undecodable(err)
 		}
 	}
-	var r masked
 	if hasMessages(resp.Header) && !e.service.passUndecodable {
-		r = e.values.Messages(src)
+		s.masked = e.values.Messages(src)
 	} else {
-		r = e.values.Reader(src)
+		s.masked = e.values.Reader(src)
 	}
-	r.Follow(e.valuesNow)
-	return r, func() {
-		e.scrubbed += r.Places()
-		freed()
-	}, nil
+	s.masked.Follow(e.valuesNow)
+	return s, nil
+}
+
+// atHand reads a short body that has come whole already, and masks it where it
+// lies. It is what most answers of APIs are, and needs no timer and no second
+// buffer. Whole is false where the body is not such a one, or ends otherwise than
+// it should; nothing of it is lost then.
+func (e *exchange) atHand(resp *http.Response, buf []byte) (body []byte, whole bool) {
+	r, ok := resp.Body.(interface{ Ready() bool })
+	if !ok || !r.Ready() || resp.ContentLength <= 0 || resp.ContentLength > atHandMost || e.r.Method == http.MethodHead ||
+		e.values != nil && (resp.Header["Content-Encoding"] != nil || hasMessages(resp.Header)) {
+		return nil, false
+	}
+	n, err := resp.Body.Read(buf)
+	if body = buf[:n]; int64(n) < resp.ContentLength || err != nil && !errors.Is(err, io.EOF) {
+		resp.Body = &begunBody{ReadCloser: resp.Body, first: bytes.Clone(body)}
+		return nil, false
+	}
+	if e.values != nil {
+		e.scrubbed += e.values.Mask(body, e.valuesNow)
+	}
+	return body, true
+}
+
+// atHandMost bounds, in bytes, the bodies that are looked at in one piece.
+const atHandMost = 16 << 10
+
+// A begunBody is one of which something was read already.
+type begunBody struct {
+	io.ReadCloser
+	first []byte
+}
+
+// Read implements io.Reader.
+func (b *begunBody) Read(p []byte) (int, error) {
+	if len(b.first) > 0 {
+		n := copy(p, b.first)
+		b.first = b.first[n:]
+		return n, nil
+	}
+	return b.ReadCloser.Read(p)
 }
 
 // plainHeader makes an answer's header one of its decoded body: without the

@@ -84,14 +84,14 @@ func (e *exchange) wantsWebSocket() bool {
 func (e *exchange) send() *Fault {
 	// A cut ends the exchange wherever it is: the call upstream, and an answer
 	// that a slow agent does not read.
-	rc := http.NewResponseController(e.w)
+	e.rc = http.NewResponseController(e.w)
 	e.use.by, e.use.vault, e.use.service = e.session.digest, e.vault.id, e.service
 	e.use.blank = e.values == nil && !e.service.scrubOff
 	e.use.end = func() {
 		e.cancel()
 		e.body.interrupt()
 		if e.begun.Load() {
-			_ = rc.SetWriteDeadline(time.Now()) // not every writer has one
+			_ = e.rc.SetWriteDeadline(time.Now()) // not every writer has one
 		}
 	}
 	if f := e.hold(e.session.live, &e.use, e.view); f != nil {
@@ -102,9 +102,9 @@ func (e *exchange) send() *Fault {
 	in := &interim{e: e}
 	call := &upstream.Call{Request: e.out, Address: e.Target.Address(), Interim: in.forward}
 	if e.body != nil {
-		e.body.rc, call.Interrupt = rc, e.body.interrupt
+		e.body.rc, call.Interrupt = e.rc, e.body.interrupt
 		if e.r.ProtoMajor == 1 {
-			_ = rc.EnableFullDuplex() // an early answer must not wait for the upload
+			_ = e.rc.EnableFullDuplex() // an early answer must not wait for the upload
 		}
 	}
 	resp, err := e.transport(e.out.Header["Upgrade"] != nil).Do(e.ctx, call)
@@ -116,7 +116,7 @@ func (e *exchange) send() *Fault {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return e.upgrade(resp)
 	}
-	return e.respond(rc, resp)
+	return e.respond(resp)
 }
 
 // interim forwards 1xx answers, except 100, which net/http gives by itself when

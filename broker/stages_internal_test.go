@@ -196,14 +196,13 @@ func BenchmarkRespond(b *testing.B) {
 	var body atHand
 	resp := apiAnswer(&body)
 	w := &quietWriter{header: make(http.Header)}
-	e.w = w
-	rc := http.NewResponseController(w)
+	e.w, e.rc = w, http.NewResponseController(w)
 	b.ReportAllocs()
 	for b.Loop() {
 		body.Seek(0, io.SeekStart)
 		clear(w.header)
 		e.bytesOut = 0
-		if f := e.respond(rc, resp); f != nil {
+		if f := e.respond(resp); f != nil {
 			b.Fatal(f.Code, f.Err)
 		}
 	}

@@ -52,6 +52,15 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Mask overwrites every credential in a text that is whole, where it lies, and
+// returns how many places that were. It looks for what now returns too, as with
+// Follow. The Set must not be empty.
+func (s *Set) Mask(text []byte, now func() *Set) (places int) {
+	m := masker{tables: s.tables, now: now, buf: text}
+	m.scan(true)
+	return m.places
+}
+
 // giveBack ends the use of the buffer. One whose text was not read to its end
 // is left to the garbage collector.
 func (r *Reader) giveBack() {

@@ -70,6 +70,10 @@ func TestEverySplit(t *testing.T) {
 		for j := 1 + front; j < 1+len(spelled)-back; j++ {
 			want[j] = '*'
 		}
+		whole := bytes.Clone(text)
+		if n := set.Mask(whole, nil); n < 1 || !bytes.Equal(whole, want) {
+			t.Errorf("%s in one piece: %q, want %q, %d places", enc.name, whole, want, n)
+		}
 		for at := 1; at < len(text); at++ {
 			got, err := io.ReadAll(set.Reader(io.MultiReader(bytes.NewReader(text[:at]), bytes.NewReader(text[at:]))))
 			if err != nil || !bytes.Equal(got, want) {
