@@ -74,6 +74,9 @@ func TestEverySplit(t *testing.T) {
 		if n := set.Mask(whole, nil); n < 1 || !bytes.Equal(whole, want) {
 			t.Errorf("%s in one piece: %q, want %q, %d places", enc.name, whole, want, n)
 		}
+		if field, n := set.Field(string(text)); n < 1 || field != string(want) {
+			t.Errorf("%s in a header field: %q, want %q, %d places", enc.name, field, want, n)
+		}
 		for at := 1; at < len(text); at++ {
 			got, err := io.ReadAll(set.Reader(io.MultiReader(bytes.NewReader(text[:at]), bytes.NewReader(text[at:]))))
 			if err != nil || !bytes.Equal(got, want) {

@@ -59,7 +59,7 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 // Field returns the value of a header field with every credential masked, and
 // how many places that were. It allocates only where there is one.
 func (s *Set) Field(value string) (masked string, places int) {
-	if s.Empty() || len(value) < MinLength {
+	if s.Empty() || len(value) < MinLength || s.clear.quiet(value, false) {
 		return value, 0
 	}
 	b := scratch.Get().(*[]byte)
@@ -77,17 +77,14 @@ func (s *Set) Field(value string) (masked string, places int) {
 // Name reports whether the name of a header field holds a credential, in
 // whatever letter case: net/http and HTTP/2 change it.
 func (s *Set) Name(name string) bool {
-	if s.Empty() || len(name) < MinLength {
+	if s.Empty() || len(name) < MinLength || s.folded.quiet(name, true) {
 		return false
 	}
 	b := scratch.Get().(*[]byte)
 	defer scratch.Put(b)
 	*b = (*b)[:0]
-	for _, c := range []byte(name) {
-		if 'A' <= c && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		*b = append(*b, c)
+	for i := range len(name) {
+		*b = append(*b, lower(name[i]))
 	}
 	found := scan{table: s.folded, b: *b, final: true}
 	found.run()
@@ -183,6 +180,30 @@ func (t *table) hash(head uint32) uint32 { return head * 0x9E3779B1 >> (t.shift 
 func (t *table) passes(head uint32) uint64 {
 	h := t.hash(head)
 	return t.maybe[h/64] >> (h % 64) & 1
+}
+
+// quiet reports whether a scan would find nothing in a text, since no place in it
+// is one that a scan looks at twice. It is what most header fields are.
+func (t *table) quiet(text string, folded bool) bool {
+	var head uint32
+	for i := range len(text) {
+		c := text[i]
+		if folded {
+			c = lower(c)
+		}
+		head = head>>8 | uint32(c)<<24
+		if syntaxOf(c) != 0 || i >= headLen-1 && t.passes(head) != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		c += 'a' - 'A'
+	}
+	return c
 }
 
 // headed returns the patterns that begin with four bytes.
