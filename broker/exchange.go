@@ -46,6 +46,7 @@ type exchange struct {
 
 	stripped inject.Request // strip: what goes upstream, before injection
 	trailer  http.Header    // strip: likewise, without values
+	speaking []string       // strip: fields of stripped that ask for another method, path or host
 	foreign  int            // strip: credentials of the agent's own that were replaced
 	use      use            // send: what a later View may cut
 

@@ -15,26 +15,34 @@ import (
 // a browser-like agent would send them along.
 var ownCookies = map[string]bool{"agent_vault_login": true, "__Host-agent_vault_login": true}
 
-// hopByHop are the fields of RFC 9110 §7.6.1 and their forerunners. Proxy-* and
-// what Connection names come on top.
-var hopByHop = map[string]bool{
-	"Connection": true, "Keep-Alive": true, "Te": true, "Trailer": true,
-	"Transfer-Encoding": true, "Upgrade": true, "Http2-Settings": true,
+// hopByHop reports whether a field is one of those of RFC 9110 §7.6.1 and their
+// forerunners. What Connection names comes on top.
+func hopByHop(name string) bool {
+	switch name {
+	case "Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings":
+		return true
+	}
+	return strings.HasPrefix(name, "Proxy-")
 }
 
-// framing fields say where a message ends and for whom it is.
-var framing = map[string]bool{"Content-Length": true, "Host": true, "Transfer-Encoding": true}
+// framing reports whether a field says where a message ends or for whom it is.
+func framing(name string) bool {
+	return name == "Content-Length" || name == "Host" || name == "Transfer-Encoding"
+}
 
 // plainName spells a field name the way that lenient upstreams read it: CGI and
 // WSGI turn "-" into "_", some whatever is neither letter nor digit, so X_Vault
 // and X.Vault are X-Vault to them.
 func plainName(name string) string {
+	first := true // of a word
 	for i := range len(name) {
-		if !isBase62(name[i]) && name[i] != '-' {
+		c := name[i]
+		if c != '-' && !isBase62(c) || first && 'a' <= c && c <= 'z' || !first && 'A' <= c && c <= 'Z' {
 			return textproto.CanonicalMIMEHeaderKey(strings.Map(plainRune, name))
 		}
+		first = c == '-'
 	}
-	return textproto.CanonicalMIMEHeaderKey(name)
+	return name // the usual case: it is spelled so already
 }
 
 func plainRune(c rune) rune {
@@ -50,16 +58,19 @@ func plainRune(c rune) rune {
 // was not the vault's own token is counted as foreign (R18).
 func (e *exchange) requestHeader() http.Header {
 	src := e.r.Header
-	dst := make(http.Header, len(src)+2)
+	dst := make(http.Header, len(src))
 	named := connectionNames(src)
 	for name, values := range src {
 		plain := plainName(name)
 		switch {
 		case plain == "Authorization" && e.Entrance == Path: // the vault's
-		case ownSlot(e.service.slots.Headers, plain):
+		case slices.Contains(e.service.own, plain):
 			e.foreign += foreign(values)
-		case e.passes(plain, named) && (name == plain || !framing[plain]): // a twin that a lenient upstream could frame by
+		case e.passes(plain, named) && (name == plain || !framing(plain)): // a twin that a lenient upstream could frame by
 			dst[name] = values
+			if speaks[plain] != nil {
+				e.speaking = append(e.speaking, name)
+			}
 		}
 	}
 	if cookies, ok := dst["Cookie"]; ok {
@@ -89,7 +100,7 @@ func foreign(values []string) (n int) {
 // passes reports whether a field, by its plain name, may go upstream.
 func (e *exchange) passes(name string, named map[string]bool) bool {
 	switch {
-	case hopByHop[name], named[name], name == "X-Vault", strings.HasPrefix(name, "Proxy-"):
+	case hopByHop(name), named[name], name == "X-Vault":
 		return false
 	case name == "Authorization":
 		return e.Entrance == MITM // on the path entrance it is the vault's
@@ -155,7 +166,7 @@ func (e *exchange) requestTrailer() http.Header {
 	for name := range e.r.Trailer {
 		plain := plainName(name)
 		switch {
-		case ownSlot(e.service.slots.Headers, plain):
+		case slices.Contains(e.service.own, plain):
 			e.foreign++
 		case e.passes(plain, nil) && httpguts.ValidTrailerHeader(plain) && plain != "Cookie" && speaks[plain] == nil:
 			t[name] = nil
@@ -164,19 +175,10 @@ func (e *exchange) requestTrailer() http.Header {
 	return t
 }
 
-func ownSlot(slots []string, plain string) bool {
-	for _, s := range slots {
-		if plainName(s) == plain {
-			return true
-		}
-	}
-	return false
-}
-
 // comesBack reports whether a field of an answer may reach the agent. The name
 // is compared without regard to case: it has been canonicalized.
 func (e *exchange) comesBack(name string) bool {
-	if hopByHop[name] || strings.HasPrefix(name, "Proxy-") ||
+	if hopByHop(name) ||
 		name == "Alt-Svc" || // would lead the agent around the vault
 		name == "Clear-Site-Data" && e.Entrance == Path || // the site is the vault's
 		name == ErrorHeader { // only the vault's own answers carry it
@@ -204,7 +206,10 @@ func (e *exchange) responseHeader(dst, src http.Header) {
 		if name == "Content-Length" && !slices.Equal(masked, values) {
 			continue // the body goes without
 		}
-		dst[name] = append(dst[name], masked...)
+		if before := dst[name]; before != nil {
+			masked = append(slices.Clip(before), masked...)
+		}
+		dst[name] = masked
 	}
 	// net/http would invent these two.
 	for _, name := range []string{"Content-Type", "Date"} {

@@ -52,9 +52,9 @@ var speaks = map[string]func(e *exchange, name string, values []string) *Fault{
 // speaksOfAnother refuses a stripped request that asks, beside its own words, for
 // what would not be let through by itself.
 func (e *exchange) speaksOfAnother() *Fault {
-	for name, values := range e.stripped.Header {
-		if check := speaks[plainName(name)]; check != nil {
-			if f := check(e, name, values); f != nil {
+	for _, name := range e.speaking {
+		if values, ok := e.stripped.Header[name]; ok {
+			if f := speaks[plainName(name)](e, name, values); f != nil {
 				return f
 			}
 		}

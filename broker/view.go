@@ -89,6 +89,7 @@ type service struct {
 	auth     string // as it was declared
 	injector inject.Injector
 	slots    inject.Slots
+	own      []string // plain names of the slots that are header fields
 	keys     []string
 
 	scrubOff        bool   // answers are not searched (R10)
@@ -216,6 +217,9 @@ func buildVault(nv vault.Vault, key seal.Key) (*vaultView, error) {
 		}
 		v.services[i] = service{name: s.Name, auth: string(auth), injector: in, slots: in.Slots(), keys: in.Keys(),
 			scrubOff: s.Scrub == vault.ScrubOff, passUndecodable: s.Undecodable == vault.UndecodablePass, pins: strings.Join(s.Pins, " ")}
+		for _, name := range v.services[i].slots.Headers {
+			v.services[i].own = append(v.services[i].own, plainName(name))
+		}
 		rules[i] = s.Policy()
 	}
 	set, err := policy.Compile(rules)
