@@ -58,6 +58,9 @@ var tokenPrefixes = [...]string{"av_sess_", "av_agt_", "av_login_", "av_lease_",
 // something that looks like a token of ours. Such text never goes upstream
 // (R8). It takes one pass and allocates nothing: s is as long as an agent likes.
 func holdsToken(s string) bool {
+	if !strings.Contains(s, tokenStart) && strings.IndexByte(s, '%') < 0 {
+		return false // the usual case
+	}
 	for i := range len(s) {
 		if s[i] != 'a' && s[i] != '%' {
 			continue
@@ -74,7 +77,7 @@ func holdsToken(s string) bool {
 // nameHoldsToken is holdsToken for the name of a header field, whose letter case
 // net/http changes.
 func nameHoldsToken(name string) bool {
-	return len(name) > len(tokenPrefixes[0])-1 && strings.ContainsAny(name, "_%") && holdsToken(strings.ToLower(name))
+	return (strings.IndexByte(name, '_') >= 0 || strings.IndexByte(name, '%') >= 0) && holdsToken(strings.ToLower(name))
 }
 
 // spells reports whether s, percent-decoded, begins with plain.

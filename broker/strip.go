@@ -103,7 +103,15 @@ func basicHoldsToken(value string) bool {
 	if len(value) < len(scheme) || !strings.EqualFold(value[:len(scheme)], scheme) {
 		return false
 	}
-	encoded := strings.NewReplacer("-", "+", "_", "/").Replace(strings.TrimRight(strings.TrimSpace(value[len(scheme):]), "="))
+	encoded := strings.Map(func(c rune) rune { // of either alphabet
+		switch c {
+		case '-':
+			return '+'
+		case '_':
+			return '/'
+		}
+		return c
+	}, strings.TrimRight(strings.TrimSpace(value[len(scheme):]), "="))
 	plain, _ := base64.RawStdEncoding.DecodeString(encoded) // as far as it can be read
 	return holdsToken(string(plain))
 }
