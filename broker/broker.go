@@ -2,11 +2,11 @@ package broker
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -133,7 +133,7 @@ func New(o Options) (*Broker, error) {
 		b.now = time.Now
 	}
 	if b.newID == nil {
-		b.newID = func() string { return rand.Text()[:16] }
+		b.newID = randomID
 	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
@@ -145,6 +145,20 @@ func New(o Options) (*Broker, error) {
 	}
 	b.upgrades = b.newTransport(b.tls, true)
 	return b, nil
+}
+
+// randomID returns 80 random bits in base32. Ids are to be unlike each other; who
+// guesses one has gained nothing.
+func randomID() string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+	var id [16]byte
+	for i := 0; i < len(id); i += 8 {
+		for bits, j := rand.Uint64(), i; j < i+8; j++ {
+			id[j] = letters[bits%32]
+			bits /= 32
+		}
+	}
+	return string(id[:])
 }
 
 // newTransport returns an upstream transport. It follows no redirects and knows

@@ -12,10 +12,18 @@ type metrics struct {
 	exchanges *prometheus.CounterVec   // entrance, status class
 	faults    *prometheus.CounterVec   // entrance, code
 	seconds   *prometheus.HistogramVec // entrance
+	of        [MITM + 1]entranceMetrics
 	inFlight  prometheus.Gauge
 	tunnels   prometheus.Gauge
 	scrubbed  prometheus.Counter
 	revision  prometheus.Gauge
+}
+
+// entranceMetrics are those of one entrance, which every exchange counts in:
+// finding them by their labels costs more than counting.
+type entranceMetrics struct {
+	exchanges [len(statusClasses)]prometheus.Counter
+	seconds   prometheus.Observer
 }
 
 // newMetrics builds the metrics and registers them, if there is a registerer.
@@ -47,6 +55,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Name: "agent_vault_view_revision", Help: "Revision of the store that this node decides on.",
 		}),
 	}
+	for _, e := range []Entrance{Path, MITM} {
+		m.of[e].seconds = m.seconds.WithLabelValues(e.String())
+		for i, class := range statusClasses {
+			m.of[e].exchanges[i] = m.exchanges.WithLabelValues(e.String(), class)
+		}
+	}
 	if r != nil {
 		r.MustRegister(m.exchanges, m.faults, m.seconds, m.inFlight, m.tunnels, m.scrubbed, m.revision)
 	}
@@ -56,13 +70,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 var statusClasses = [...]string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
 
 func (m *metrics) observe(e Entrance, status int, f *Fault, took time.Duration) {
-	class := "none"
-	if i := status / 100; i > 0 && i < len(statusClasses) {
-		class = statusClasses[i]
+	class := status / 100
+	if class < 0 || class >= len(statusClasses) {
+		class = 0
 	}
-	m.exchanges.WithLabelValues(e.String(), class).Inc()
+	m.of[e].exchanges[class].Inc()
 	if f != nil {
 		m.faults.WithLabelValues(e.String(), f.Code).Inc()
 	}
-	m.seconds.WithLabelValues(e.String()).Observe(took.Seconds())
+	m.of[e].seconds.Observe(took.Seconds())
 }
