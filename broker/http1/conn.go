@@ -114,7 +114,11 @@ func (c *conn) fill() error {
 	return err
 }
 
-var errLong = errors.New("http1: the head is longer than the buffer")
+// What is left to net/http before there is a whole head.
+var (
+	errLong = errors.New("http1: the head is longer than the buffer")
+	errOdd  = errors.New("http1: a line ends in a line feed alone")
+)
 
 // within gives the agent some time for its next bytes. The deadline is moved only
 // when it is off by more than a little.

@@ -120,36 +120,47 @@ func (w *response) begin(whole bool) {
 	}
 	w.begun = true
 	carries := w.bodyAllowed() && !w.head
-	if w.length < 0 && carries {
-		if whole {
-			w.length = int64(len(w.out.body))
-			w.header["Content-Length"] = []string{strconv.FormatInt(w.length, 10)}
-		} else {
-			w.chunked = true
-		}
+	counted := false
+	switch {
+	case w.length >= 0 || !w.bodyAllowed():
+	case whole && (carries || len(w.out.body) > 0):
+		counted, w.length = true, int64(len(w.out.body))
+	case carries:
+		w.chunked = true
 	}
 	w.statusLine(w.status)
 	w.fields(func(name string) bool {
-		return name != "Connection" && name != "Transfer-Encoding" && !strings.HasPrefix(name, http.TrailerPrefix) &&
-			(name != "Trailer" || w.chunked) && (name != "Content-Length" || w.status != http.StatusNoContent)
+		return name != "Transfer-Encoding" && !strings.HasPrefix(name, http.TrailerPrefix) &&
+			(name != "Trailer" || w.chunked) && (name != "Content-Length" || w.bodyAllowed()) && (name != "Content-Type" || w.status != http.StatusNotModified)
 	})
+	w.ownFields(counted)
+	w.out.b = append(w.out.b, "\r\n"...)
+	if len(w.out.body) > 0 && carries {
+		w.put(w.out.body)
+	}
+	w.out.body = w.out.body[:0]
+}
+
+// ownFields writes what the handler has not said, in net/http's order.
+func (w *response) ownFields(counted bool) {
 	if _, ok := w.header["Date"]; !ok {
 		b := append(w.out.b, "Date: "...)
 		w.out.b = append(time.Now().UTC().AppendFormat(b, http.TimeFormat), "\r\n"...)
 	}
-	if _, ok := w.header["Content-Type"]; !ok && carries && len(w.out.body) > 0 && len(w.header["Content-Encoding"]) == 0 {
+	if counted {
+		b := append(w.out.b, "Content-Length: "...)
+		w.out.b = append(strconv.AppendInt(b, w.length, 10), "\r\n"...)
+	}
+	if _, ok := w.header["Content-Type"]; !ok && len(w.out.body) > 0 && len(w.header["Content-Encoding"]) == 0 {
 		w.field("Content-Type", http.DetectContentType(w.out.body))
+	}
+	said := closes(w.header["Connection"])
+	w.close = w.close || said || w.c.s.draining.Load() || w.body.rest() > maxRest
+	if w.close && !said {
+		w.out.b = append(w.out.b, "Connection: close\r\n"...)
 	}
 	if w.chunked {
 		w.out.b = append(w.out.b, "Transfer-Encoding: chunked\r\n"...)
-	}
-	if w.close = w.close || w.c.s.draining.Load() || w.body.rest() > maxRest || closes(w.header["Connection"]); w.close {
-		w.out.b = append(w.out.b, "Connection: close\r\n"...)
-	}
-	w.out.b = append(w.out.b, "\r\n"...)
-	if len(w.out.body) > 0 {
-		w.put(w.out.body)
-		w.out.body = w.out.body[:0]
 	}
 }
 
@@ -169,19 +180,18 @@ func (w *response) Write(p []byte) (int, error) {
 		return 0, nil
 	case !w.bodyAllowed():
 		return 0, http.ErrBodyNotAllowed
-	case w.length >= 0 && w.written+int64(len(p)) > w.length:
-		return 0, http.ErrContentLength
 	}
-	w.written += int64(len(p))
-	if w.head {
-		return len(p), nil
+	if w.written += int64(len(p)); w.length >= 0 && w.written > w.length {
+		return 0, http.ErrContentLength // and the connection ends: the two do not agree
 	}
 	if !w.begun && w.length < 0 && len(w.out.body)+len(p) <= heldBack {
 		w.out.body = append(w.out.body, p...)
 		return len(p), nil
 	}
 	w.begin(false)
-	w.put(p)
+	if !w.head {
+		w.put(p)
+	}
 	return len(p), w.err
 }
 

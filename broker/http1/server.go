@@ -123,7 +123,8 @@ func (s *Server) requests(c *conn) (left bool) {
 		}
 		c.read()
 		if err := c.readHead(); err != nil {
-			return errors.Is(err, errLong)
+			c.served()
+			return errors.Is(err, errLong) || errors.Is(err, errOdd)
 		}
 		h, ok := parse(c.buf[c.begin:c.end])
 		if !ok || s.o.Fits != nil && !s.o.Fits(h.target) {
@@ -138,16 +139,25 @@ func (s *Server) requests(c *conn) (left bool) {
 	return false
 }
 
-// readHead returns once a whole head is in the buffer.
+// readHead returns once a whole head is in the buffer, whose lines end as they
+// should.
 func (c *conn) readHead() error {
-	looked := c.begin
-	for !bytes.Contains(c.buf[looked:c.end], endOfHead) {
-		looked = max(0, c.end-c.begin-len(endOfHead)+1) // fill moves what there is
-		if err := c.fill(); err != nil {
-			return err
+	for line := 0; ; { // bytes before the line that is read
+		n := bytes.IndexByte(c.buf[c.begin+line:c.end], '\n')
+		if n < 0 {
+			if err := c.fill(); err != nil {
+				return err
+			}
+			continue
 		}
+		if n == 0 || c.buf[c.begin+line+n-1] != '\r' {
+			return errOdd
+		}
+		if n == 1 {
+			return nil
+		}
+		line += n + 1
 	}
-	return nil
 }
 
 // exchange serves one request and reports whether another one may follow.

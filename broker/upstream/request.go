@@ -3,7 +3,6 @@ package upstream
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -37,17 +36,12 @@ var errUnsendable = errors.New("upstream: the request cannot be sent as HTTP/1.1
 func (c *conn) send(call *Call) (*upload, error) {
 	w := writers.Get().(*writer)
 	w.Reset(c.stream)
-	err := w.header(call.Request)
-	if err == nil {
-		err = w.Flush()
-	}
+	w.header(call.Request)
+	err := w.Flush()
 	w.Reset(nil)
 	writers.Put(w)
 	if err != nil {
-		if !errors.Is(err, errUnsendable) {
-			err = unaskedError{err}
-		}
-		return nil, err
+		return nil, unaskedError{err}
 	}
 	if call.Request.Body == nil {
 		return nil, nil
@@ -55,26 +49,32 @@ func (c *conn) send(call *Call) (*upload, error) {
 	return c.upload(call), nil
 }
 
-// header writes what RFC 9112 §3 and §5 describe. Field names are sorted, so
-// that the same request is the same bytes.
-func (w *writer) header(r *http.Request) error {
-	target := r.URL.RequestURI()
-	if !httpguts.ValidHeaderFieldName(r.Method) || !plain(target) || !plain(r.Host) {
-		return errUnsendable
-	}
-	w.put(r.Method, " ", target, " HTTP/1.1\r\nHost: ", r.Host, "\r\n")
-	w.names = w.names[:0]
-	for name := range r.Header {
-		if !framing(name) {
-			w.names = append(w.names, name)
+// sendable reports whether HTTP/1.1 can carry the request, and nothing in it
+// would be read as something else.
+func sendable(r *http.Request) bool {
+	return httpguts.ValidHeaderFieldName(r.Method) && plain(r.URL.RequestURI()) && plain(r.Host) && valid(r.Header) && valid(r.Trailer)
+}
+
+// valid holds a header against RFC 9110 §5.1 and §5.5.
+func valid(h http.Header) bool {
+	for name, values := range h {
+		if !httpguts.ValidHeaderFieldName(name) {
+			return false
+		}
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldValue(v) {
+				return false
+			}
 		}
 	}
-	slices.Sort(w.names)
-	for _, name := range w.names {
-		if err := w.field(name, r.Header[name]); err != nil {
-			return err
-		}
-	}
+	return true
+}
+
+// header writes what RFC 9112 §3 and §5 describe, of a request that is sendable.
+// Field names are sorted, so that the same request is the same bytes.
+func (w *writer) header(r *http.Request) {
+	w.put(r.Method, " ", r.URL.RequestURI(), " HTTP/1.1\r\nHost: ", r.Host, "\r\n")
+	w.fields(r.Header)
 	switch {
 	case r.Body == nil:
 		// RFC 9110 §8.6: methods whose requests usually have a body say that this
@@ -87,33 +87,31 @@ func (w *writer) header(r *http.Request) error {
 		w.put("Content-Length: ", strconv.FormatInt(r.ContentLength, 10), "\r\n")
 	default:
 		w.put("Transfer-Encoding: chunked\r\n")
-		if len(r.Trailer) > 0 {
-			w.names = w.names[:0]
-			for name := range r.Trailer {
-				w.names = append(w.names, name)
-			}
-			slices.Sort(w.names)
-			if err := w.field("Trailer", []string{strings.Join(w.names, ",")}); err != nil {
-				return err
-			}
+		if w.sort(r.Trailer); len(w.names) > 0 {
+			w.put("Trailer: ", strings.Join(w.names, ","), "\r\n")
 		}
 	}
 	w.put("\r\n")
-	return nil
 }
 
-// field writes a field for each value.
-func (w *writer) field(name string, values []string) error {
-	if !httpguts.ValidHeaderFieldName(name) {
-		return errUnsendable
-	}
-	for _, v := range values {
-		if !httpguts.ValidHeaderFieldValue(v) {
-			return errUnsendable
+// fields writes a field for each value.
+func (w *writer) fields(h http.Header) {
+	w.sort(h)
+	for _, name := range w.names {
+		for _, v := range h[name] {
+			w.put(name, ": ", v, "\r\n")
 		}
-		w.put(name, ": ", v, "\r\n")
 	}
-	return nil
+}
+
+func (w *writer) sort(h http.Header) {
+	w.names = w.names[:0]
+	for name := range h {
+		if !framing(name) {
+			w.names = append(w.names, name)
+		}
+	}
+	slices.Sort(w.names)
 }
 
 // put leaves the error to Flush.
@@ -135,28 +133,16 @@ func plain(s string) bool {
 
 // writeTrailer writes what follows the last chunk.
 func writeTrailer(to io.Writer, trailer http.Header) error {
+	if !valid(trailer) { // its values have come since
+		return errUnsendable
+	}
 	w := writers.Get().(*writer)
 	w.Reset(to)
 	w.put("0\r\n")
-	w.names = w.names[:0]
-	for name := range trailer {
-		w.names = append(w.names, name)
-	}
-	slices.Sort(w.names)
-	var err error
-	for _, name := range w.names {
-		if err = w.field(name, trailer[name]); err != nil {
-			break
-		}
-	}
+	w.fields(trailer)
 	w.put("\r\n")
-	if err == nil {
-		err = w.Flush()
-	}
+	err := w.Flush()
 	w.Reset(nil)
 	writers.Put(w)
-	if err != nil {
-		return fmt.Errorf("trailer: %w", err)
-	}
-	return nil
+	return err
 }

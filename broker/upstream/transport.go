@@ -112,6 +112,9 @@ type Call struct {
 // Do sends a request and returns the answer, whose Body must be closed. That of
 // a 101 is an io.ReadWriteCloser.
 func (t *Transport) Do(ctx context.Context, c *Call) (*http.Response, error) {
+	if !sendable(c.Request) {
+		return nil, errUnsendable
+	}
 	k := key{c.Request.URL.Scheme == "https", c.Address}
 	for {
 		conn, http2 := t.take(k)

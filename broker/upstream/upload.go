@@ -104,7 +104,9 @@ func (u *upload) copy() error {
 			u.read = true
 			return err
 		case r.ContentLength < 0:
-			return writeTrailer(u.c.stream, r.Trailer)
+			err := writeTrailer(u.c.stream, r.Trailer)
+			u.read = errors.Is(err, errUnsendable)
+			return err
 		case sent < r.ContentLength:
 			u.read = true
 			return io.ErrUnexpectedEOF
