@@ -45,7 +45,7 @@ const deadlineStep = 5 * time.Second
 func (b *agentsBody) Read(p []byte) (int, error) {
 	if now := time.Now(); b.rc != nil && b.until.Sub(now) < streamIdle-deadlineStep {
 		b.until = now.Add(streamIdle)
-		_ = b.rc.SetReadDeadline(b.until) // not every writer has one
+		b.setDeadline(b.until)
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.n.Add(int64(n))
@@ -56,7 +56,7 @@ func (b *agentsBody) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if b.rc != nil {
-		_ = b.rc.SetReadDeadline(time.Time{}) // net/http reads on, to notice an agent that goes
+		b.setDeadline(time.Time{}) // net/http reads on, to notice an agent that goes
 	}
 	for name := range b.out.Trailer {
 		for _, v := range b.in.Trailer[name] {
@@ -67,6 +67,13 @@ func (b *agentsBody) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// setDeadline bounds the agent's side, unless the exchange is over: the
+// transport may read on when the handler has returned, and net/http's writer for
+// HTTP/2 must not be touched then (it panics, and there nobody recovers).
+func (b *agentsBody) setDeadline(t time.Time) {
+	b.e.use.whileOpen(func() { _ = b.rc.SetReadDeadline(t) }) // not every writer has one
 }
 
 // interrupt ends a read that waits for the agent. Once the body has ended it does

@@ -46,6 +46,15 @@ func (u *use) unlessOver(f func()) {
 	}
 }
 
+// whileOpen calls f, unless the use has ended or was cut.
+func (u *use) whileOpen(f func()) {
+	u.unlessOver(func() {
+		if u.why == nil {
+			f()
+		}
+	})
+}
+
 // unlessCut calls f and returns true, unless the use was cut: what f moves, the
 // cut has set for good.
 func (u *use) unlessCut(f func()) bool {
