@@ -133,8 +133,8 @@ func (e *exchange) scrubBody(resp *http.Response) (s scrubbing, f *Fault) {
 			return s, undecodable(err)
 		}
 	}
-	if hasMessages(resp.Header) && !e.service.passUndecodable {
-		s.masked = e.values.Messages(src)
+	if hasMessages(resp.Header) {
+		s.masked = e.values.Messages(src, e.service.passUndecodable)
 	} else {
 		s.masked = e.values.Reader(src)
 	}

@@ -21,14 +21,18 @@ const prefixSize = 5
 // that is no such messages.
 type Messages struct {
 	src  io.Reader
+	pass bool
+	text bool   // it is no messages; needs pass
 	rest uint32 // bytes of the message that were not read yet
 	err  error
 	masker
 }
 
-// Messages returns a Messages of src. The Set must not be empty.
-func (s *Set) Messages(src io.Reader) *Messages {
-	return &Messages{src: src, masker: masker{tables: s.tables}}
+// Messages returns a Messages of src. With pass, one that is compressed is taken
+// as it is, and a body that is no messages as [Set.Reader] does. The Set must not
+// be empty.
+func (s *Set) Messages(src io.Reader, pass bool) *Messages {
+	return &Messages{src: src, pass: pass, masker: masker{tables: s.tables}}
 }
 
 // Read implements io.Reader.
@@ -54,6 +58,10 @@ func (m *Messages) step() error {
 	m.buf = append(m.buf, make([]byte, n)...)
 	n, err := m.src.Read(m.buf[held:])
 	m.buf = m.buf[:held+n]
+	if m.text {
+		m.scan(err != nil)
+		return err
+	}
 	m.rest -= uint32(n)
 	m.scan(m.rest == 0)
 	if errors.Is(err, io.EOF) && m.rest > 0 {
@@ -66,10 +74,15 @@ func (m *Messages) step() error {
 // then.
 func (m *Messages) prefix() error {
 	m.buf, m.until = append(m.buf[:0], make([]byte, prefixSize)...), 0
-	if _, err := io.ReadFull(m.src, m.buf); err != nil {
+	n, err := io.ReadFull(m.src, m.buf)
+	switch {
+	case m.pass && n > 0 && (m.buf[0]&bitsUnknown != 0 || err != nil):
+		m.text, m.rest, m.buf = true, wholeFrame, m.buf[:n]
+		m.scan(err != nil)
+		return err
+	case err != nil:
 		return err // io.EOF is an end between two messages
-	}
-	if m.buf[0]&(bitCompressed|bitsUnknown) != 0 {
+	case !m.pass && m.buf[0]&(bitCompressed|bitsUnknown) != 0:
 		return ErrUndecodable
 	}
 	m.rest = binary.BigEndian.Uint32(m.buf[1:])

@@ -22,7 +22,7 @@ func TestMessages(t *testing.T) {
 	in := slices.Concat(grpc(0, "a "+value+" b"), grpc(0, ""), grpc(0, value), grpc(0x80, "grpc-status: 0"), grpc(0, "sk-live"))
 	want := slices.Concat(grpc(0, "a **************** b"), grpc(0, ""), grpc(0, "****************"), grpc(0x80, "grpc-status: 0"), grpc(0, "sk-live"))
 	for n := 1; n <= len(in); n++ {
-		m := set.Messages(&pieces{b: in, lens: []int{n}})
+		m := set.Messages(&pieces{b: in, lens: []int{n}}, false)
 		if got, err := io.ReadAll(m); err != nil || !bytes.Equal(got, want) || m.Places() != 2 {
 			t.Fatalf("in reads of %d: %q, %d places, %v", n, got, m.Places(), err)
 		}
@@ -34,26 +34,46 @@ func TestMessagesAreNotHeldBack(t *testing.T) {
 	set := scrub.Compile([][]byte{[]byte("sk-live-3f9a77c1")})
 	pr, pw := io.Pipe()
 	defer pr.Close() // always nil
-	message := grpc(0, "ends with sk-live")
+	messages := slices.Concat(grpc(0, "ends with sk-live"), grpc(1, "compressed"))
 	go func() {
-		_, _ = pw.Write(message) // ends with the pipe
+		_, _ = pw.Write(messages) // ends with the pipe
 	}()
-	got := make([]byte, len(message))
-	if _, err := io.ReadFull(set.Messages(pr), got); err != nil || !bytes.Equal(got, message) {
+	got := make([]byte, len(messages))
+	if _, err := io.ReadFull(set.Messages(pr, true), got); err != nil || !bytes.Equal(got, messages) {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestPassedMessages: what cannot be read passes where a person said so, and
+// what can is masked all the same.
+func TestPassedMessages(t *testing.T) {
+	value := "sk-live-3f9a77c1"
+	set := scrub.Compile([][]byte{[]byte(value)})
+	for _, in := range [][]byte{
+		slices.Concat(grpc(0, "a "+value), grpc(1, "\x1f\x8b\x08"), grpc(0, value)),
+		slices.Concat(grpc(0, value), []byte("no message: "+value)),
+		[]byte(value), []byte("<p>" + value + "</p>"), []byte("sk"), {0, 0, 0},
+	} {
+		want := bytes.ReplaceAll(in, []byte(value), bytes.Repeat([]byte("*"), len(value)))
+		for n := 1; n <= len(in); n++ {
+			got, err := io.ReadAll(set.Messages(&pieces{b: in, lens: []int{n}}, true))
+			if torn := len(in) < 5; torn != errors.Is(err, io.ErrUnexpectedEOF) || !torn && err != nil || !bytes.Equal(got, want) {
+				t.Fatalf("%q in reads of %d: %q, want %q, %v", in, n, got, want, err)
+			}
+		}
 	}
 }
 
 func TestBadMessages(t *testing.T) {
 	set := scrub.Compile([][]byte{[]byte("sk-live-3f9a77c1")})
 	for name, in := range map[string][]byte{"compressed": grpc(1, "x"), "unknown": grpc(0x10, "x"), "text": []byte("<html>hello")} {
-		if _, err := io.ReadAll(set.Messages(bytes.NewReader(in))); !errors.Is(err, scrub.ErrUndecodable) {
+		if _, err := io.ReadAll(set.Messages(bytes.NewReader(in), false)); !errors.Is(err, scrub.ErrUndecodable) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	whole := grpc(0, "hello")
 	for n := 1; n < len(whole); n++ {
-		if _, err := io.ReadAll(set.Messages(bytes.NewReader(whole[:n]))); !errors.Is(err, io.ErrUnexpectedEOF) {
+		if _, err := io.ReadAll(set.Messages(bytes.NewReader(whole[:n]), false)); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("cut after %d bytes: %v", n, err)
 		}
 	}
@@ -75,7 +95,7 @@ func FuzzMessages(f *testing.F) {
 			masked, _ := set.Field(string(part))
 			in, want = append(in, grpc(0, string(part))...), append(want, grpc(0, masked)...)
 		}
-		got, err := io.ReadAll(set.Messages(&pieces{b: in, lens: []int{n}}))
+		got, err := io.ReadAll(set.Messages(&pieces{b: in, lens: []int{n}}, false))
 		if err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("%q, want %q, %v", got, want, err)
 		}
