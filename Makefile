@@ -1,12 +1,14 @@
 # The same steps as .ci/run, by name.
 
 STATICCHECK_VERSION := v0.8.2
+GRPC_VERSION := v1.85.0
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME ?= 5000x
 BENCHTIME ?= 1s
 BENCHCOUNT ?= 6
 
-.PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline generate
+.PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline generate \
+	suites interop
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -43,6 +45,17 @@ fuzz:
 			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
 		done; \
 	done
+
+# Suites that others wrote, against the built server; docs/suites.md has their
+# figures. Their programs go into SUITES, or are Debian's.
+SUITES := $(CURDIR)/.suites
+SUITE := AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 10m
+
+suites: interop
+
+interop:
+	GOBIN=$(SUITES) go install $(addprefix google.golang.org/grpc/interop/,$(addsuffix @$(GRPC_VERSION),client server))
+	$(SUITE) -run '^TestInterop$$' ./cmd/agent-vault
 
 demo:
 	go run ./cmd/agent-vault demo
