@@ -8,7 +8,7 @@ BENCHTIME ?= 1s
 BENCHCOUNT ?= 6
 
 .PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline generate \
-	suites interop
+	suites interop h2spec
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -51,11 +51,15 @@ fuzz:
 SUITES := $(CURDIR)/.suites
 SUITE := AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 10m
 
-suites: interop
+suites: interop h2spec
 
 interop:
 	GOBIN=$(SUITES) go install $(addprefix google.golang.org/grpc/interop/,$(addsuffix @$(GRPC_VERSION),client server))
 	$(SUITE) -run '^TestInterop$$' ./cmd/agent-vault
+
+h2spec:
+	cd cmd/agent-vault/testdata/h2spec && go build -o $(SUITES)/h2spec github.com/summerwind/h2spec/cmd/h2spec
+	$(SUITE) -run '^TestH2spec$$' ./cmd/agent-vault
 
 demo:
 	go run ./cmd/agent-vault demo
