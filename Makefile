@@ -1,6 +1,7 @@
 # The same steps as .ci/run, by name.
 
 STATICCHECK_VERSION := v0.8.2
+CONFORMANCE_VERSION := v1.0.7
 GRPC_VERSION := v1.85.0
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME ?= 5000x
@@ -8,7 +9,7 @@ BENCHTIME ?= 1s
 BENCHCOUNT ?= 6
 
 .PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline generate \
-	suites interop h2spec
+	suites conformance interop h2spec
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -51,7 +52,11 @@ fuzz:
 SUITES := $(CURDIR)/.suites
 SUITE := AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 10m
 
-suites: interop h2spec
+suites: conformance interop h2spec
+
+conformance:
+	GOBIN=$(SUITES) go install $(addprefix connectrpc.com/conformance/cmd/,$(addsuffix @$(CONFORMANCE_VERSION),connectconformance referenceserver))
+	$(SUITE) -run '^TestConformance$$' ./cmd/agent-vault
 
 interop:
 	GOBIN=$(SUITES) go install $(addprefix google.golang.org/grpc/interop/,$(addsuffix @$(GRPC_VERSION),client server))

@@ -57,6 +57,9 @@ var binary = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if os.Getenv(conformanceVariable) != "" {
+		os.Exit(serveConformance())
+	}
 	code := m.Run()
 	if path, err := binary(); err == nil && os.Getenv(builtVariable) == "" {
 		_ = os.RemoveAll(filepath.Dir(path))
