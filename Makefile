@@ -9,7 +9,7 @@ BENCHTIME ?= 1s
 BENCHCOUNT ?= 6
 
 .PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline generate \
-	suites conformance interop h2spec framing
+	suites conformance interop h2spec framing slowhttptest
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -52,7 +52,7 @@ fuzz:
 SUITES := $(CURDIR)/.suites
 SUITE := AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 10m
 
-suites: conformance interop h2spec framing
+suites: conformance interop h2spec framing slowhttptest
 
 conformance:
 	GOBIN=$(SUITES) go install $(addprefix connectrpc.com/conformance/cmd/,$(addsuffix @$(CONFORMANCE_VERSION),connectconformance referenceserver))
@@ -70,6 +70,10 @@ framing:
 	.ci/install nginx:nginx-light haproxy:haproxy apache2:apache2-bin lighttpd:lighttpd node:nodejs
 	.ci/install /usr/lib/lighttpd/mod_openssl.so:lighttpd-mod-openssl
 	$(SUITE) -run '^TestDifferential$$' ./cmd/agent-vault/gallery
+
+slowhttptest:
+	.ci/install slowhttptest:slowhttptest
+	$(SUITE) -run '^TestSlowhttptest$$' ./cmd/agent-vault
 
 demo:
 	go run ./cmd/agent-vault demo
