@@ -9,7 +9,7 @@ BENCHTIME ?= 1s
 BENCHCOUNT ?= 6
 
 .PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline generate \
-	suites conformance interop h2spec framing slowhttptest
+	suites conformance interop h2spec framing slowhttptest testssl
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -52,7 +52,7 @@ fuzz:
 SUITES := $(CURDIR)/.suites
 SUITE := AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 10m
 
-suites: conformance interop h2spec framing slowhttptest
+suites: conformance interop h2spec framing slowhttptest testssl
 
 conformance:
 	GOBIN=$(SUITES) go install $(addprefix connectrpc.com/conformance/cmd/,$(addsuffix @$(CONFORMANCE_VERSION),connectconformance referenceserver))
@@ -74,6 +74,10 @@ framing:
 slowhttptest:
 	.ci/install slowhttptest:slowhttptest
 	$(SUITE) -run '^TestSlowhttptest$$' ./cmd/agent-vault
+
+testssl:
+	.ci/install testssl:testssl.sh
+	$(SUITE) -run '^TestTestssl$$' ./cmd/agent-vault
 
 demo:
 	go run ./cmd/agent-vault demo
