@@ -251,3 +251,33 @@ func BenchmarkAppend(b *testing.B) {
 		}
 	})
 }
+
+// A spelled record spells itself.
+type spelled struct{ json []byte }
+
+func (s *spelled) AppendJSON(b []byte) ([]byte, error) { return append(b, s.json...), nil }
+
+// A record that spells itself makes no garbage, and is held to the same.
+func TestSpelledRecord(t *testing.T) {
+	l, err := Open(Options{Path: filepath.Join(t.TempDir(), "audit.log"), Key: make([]byte, 32)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for _, bad := range []string{"", "{}", `{"seq":1`, `{"time":1,"seq":0}`, "{\"seq\":0,\n\"kind\":\"intent\"}", `{"seq":0,"path":"` + strings.Repeat("x", MaxLine) + `"}`} {
+		if err := l.Append(&spelled{[]byte(bad)}); !errors.Is(err, ErrWrite) {
+			t.Errorf("%.40s: %v, want ErrWrite", bad, err)
+		}
+	}
+	r := &spelled{[]byte(`{"seq":0,"kind":"intent","request":"` + strings.Repeat("x", 300) + `"}`)}
+	if n := testing.AllocsPerRun(100, func() {
+		if err := l.Append(r); err != nil {
+			t.Error(err)
+		}
+	}); n > 0 && !raceEnabled { // which empties pools
+		t.Errorf("%v allocations for a record", n)
+	}
+	if report, err := Verify(t.Context(), VerifyOptions{Path: l.o.Path, Key: l.o.Key}); err != nil || report.Bad != nil || report.Records != 101 {
+		t.Errorf("%+v %v %v", report, report.Bad, err)
+	}
+}

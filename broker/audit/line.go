@@ -49,23 +49,29 @@ func parseMAC(s string) (m mac, ok bool) {
 	return m, err == nil && m.String() == s // one spelling: lower case
 }
 
-// A chain makes macs. It is not safe for use by many goroutines.
-type chain struct{ h hash.Hash }
+// A chain makes macs. It is not safe for use by many goroutines. Its hash keeps
+// the state behind the key, and works in the chain's own room: what is passed
+// to an interface would be garbage each time.
+type chain struct {
+	h    hash.Hash
+	room mac
+}
 
-func newChain(key []byte) chain { return chain{hmac.New(sha256.New, key)} }
+func newChain(key []byte) *chain { return &chain{h: hmac.New(sha256.New, key)} }
 
 // next is the mac of a line behind prev. The body is the line up to its mac.
-func (c chain) next(prev mac, body []byte) (m mac) {
+func (c *chain) next(prev mac, body []byte) mac {
 	c.h.Reset()
-	c.h.Write(prev[:])
+	c.room = prev
+	c.h.Write(c.room[:])
 	c.h.Write(body)
-	c.h.Sum(m[:0])
-	return m
+	c.h.Sum(c.room[:0])
+	return c.room
 }
 
 // line appends to b the line of a record behind prev. The rest is what stands
 // in it behind the seq.
-func (c chain) line(b []byte, prev mac, seq uint64, rest []byte) ([]byte, mac) {
+func (c *chain) line(b []byte, prev mac, seq uint64, rest []byte) ([]byte, mac) {
 	b = append(b, seqMember...)
 	b = strconv.AppendUint(b, seq, 10)
 	b = append(b, rest...)

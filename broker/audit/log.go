@@ -1,9 +1,7 @@
 package audit
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync"
@@ -83,7 +81,7 @@ type Log struct {
 
 	mu      sync.Mutex
 	file    file
-	chain   chain
+	chain   *chain
 	line    []byte // room to make a line in
 	number  uint64 // of the segment
 	begun   time.Time
@@ -106,8 +104,9 @@ type mark struct {
 	event int64 // of the last change that was recorded; 0: none
 }
 
-// Append writes one record with a single write(2): a value that encoding/json
-// makes an object of, whose first member is "seq", which Append fills in. With
+// Append writes one record with a single write(2): a [JSONAppender], or a value
+// that encoding/json makes an object of. Its first member is "seq", which Append
+// fills in. With
 // Options.Power it returns once the record is on the disk. The error, if any,
 // is an ErrWrite; then the log is as if Append had not been called.
 func (l *Log) Append(record any) error { return l.append(record, 0) }
@@ -201,42 +200,4 @@ func (l *Log) Close() error {
 	}
 	l.full = 0
 	return errors.Join(err, l.file.Close())
-}
-
-// A buffer encodes a record outside of any lock.
-type buffer struct {
-	bytes.Buffer
-	json *json.Encoder
-}
-
-func newBuffer() *buffer {
-	b := new(buffer)
-	b.json = json.NewEncoder(&b.Buffer)
-	b.json.SetEscapeHTML(false) // would make six bytes of each & of a path
-	return b
-}
-
-var buffers = sync.Pool{New: func() any { return newBuffer() }}
-
-// encodeOwn is encode for a record that is not to share its room.
-func encodeOwn(record any) ([]byte, error) { return newBuffer().encode(record) }
-
-const seqMember = `{"seq":`
-
-// encode returns what stands behind the seq, without the closing brace.
-func (b *buffer) encode(record any) ([]byte, error) {
-	b.Reset()
-	if err := b.json.Encode(record); err != nil {
-		return nil, err
-	}
-	rest, ok := bytes.CutPrefix(b.Bytes(), []byte(seqMember))
-	rest = bytes.TrimLeft(rest, "0123456789")
-	rest, end := bytes.CutSuffix(rest, []byte("}\n"))
-	if !ok || !end {
-		return nil, errors.New(`its first member is not "seq"`)
-	}
-	if len(rest) > MaxLine-tailLen-len(seqMember)-20 { // digits of a uint64
-		return nil, errTooLong
-	}
-	return rest, nil
 }

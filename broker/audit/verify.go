@@ -113,7 +113,7 @@ func Verify(ctx context.Context, o VerifyOptions) (Report, error) {
 type walk struct {
 	VerifyOptions
 	ctx    context.Context
-	chain  chain
+	chain  *chain
 	report Report
 
 	seq     uint64 // of the last record
