@@ -255,6 +255,9 @@ func (b *Broker) Close() {
 	for deadline := time.Now().Add(5 * time.Second); b.open.Load() > 0 && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
+	if err := b.audit.Flush(); err != nil {
+		b.log.Error("outcomes wait until the audit log can be written, or is closed", "err", err)
+	}
 	b.upgrades.Close()
 }
 

@@ -162,6 +162,7 @@ func TestFloodsDoNotFillTheLog(t *testing.T) {
 			t.Fatalf("request %d: %d", n, w.Code)
 		}
 	}
+	k.Close() // which writes the outcomes
 	raw, err := os.ReadFile(k.audit)
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -61,6 +63,7 @@ type exchange struct {
 	scrubbed   int
 	occupies   bool // a place of the session's limits is taken
 	intentDone bool
+	rec        Record // intent, then outcome
 }
 
 // Serve carries one request through the stages and answers it.
@@ -176,12 +179,16 @@ func (b *Broker) auditFault(err error) *Fault {
 	return f
 }
 
+// record fills in what every record says. An outcome says of the request what
+// its intent said.
 func (e *exchange) record(kind string, now time.Time) *Record {
-	r := &Record{
-		Time: now.UTC(), Kind: kind, Request: e.id, Entrance: e.Entrance.String(),
-		Target: e.Target.Scheme + "://" + e.Target.Address(),
-		Method: clip(e.r.Method, maxMethod), Path: recordable(e.Path),
+	r := &e.rec
+	r.Time, r.Kind = now.UTC(), kind
+	if e.intentDone {
+		return r
 	}
+	r.Request, r.Entrance, r.Target = e.id, e.Entrance.String(), recordedTarget(e.Target)
+	r.Method, r.Path = clip(e.r.Method, maxMethod), recordable(e.Path)
 	if e.session != nil {
 		r.Session, r.Agent, r.AgentKind = e.session.id, e.session.name, e.session.kind()
 	}
@@ -192,6 +199,18 @@ func (e *exchange) record(kind string, now time.Time) *Record {
 		r.Service, r.Credentials = e.service.name, e.service.keys
 	}
 	return r
+}
+
+// recordedTarget is a target as it is recorded: scheme and address.
+func recordedTarget(t Target) string {
+	b := append(make([]byte, 0, 64), t.Scheme...)
+	b = append(b, "://"...)
+	if strings.IndexByte(t.Host, ':') >= 0 {
+		b = append(append(append(b, '['), t.Host...), ']')
+	} else {
+		b = append(b, t.Host...)
+	}
+	return string(strconv.AppendUint(append(b, ':'), uint64(t.Port), 10))
 }
 
 // recordable is a path as it is recorded. What was refused may hold a token, or
@@ -257,6 +276,8 @@ func asError(p any) error {
 	return err
 }
 
+// recordOutcome lets the record of the end be written with the next intent: the
+// exchange is over, and waits for nothing.
 func (e *exchange) recordOutcome() {
 	now := e.now()
 	e.metrics.observe(e.Entrance, e.status, e.fault, now.Sub(e.start))
@@ -278,7 +299,7 @@ func (e *exchange) recordOutcome() {
 	if e.fault != nil {
 		r.Fault = e.fault.Code
 	}
-	if err := e.audit.Append(r); err != nil {
+	if err := e.audit.AppendLater(r); err != nil {
 		e.log.Error("outcome could not be recorded", "request", e.id, "err", err)
 	}
 }

@@ -210,6 +210,7 @@ func TestRecordsHoldNoToken(t *testing.T) {
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Method = strings.Repeat("A", 50_000)
 	k.Serve(w, r, k.request(t, "example.com", "/"))
+	k.Close() // which writes the outcomes
 	raw, err := os.ReadFile(k.audit)
 	if err != nil {
 		t.Fatal(err)

@@ -123,6 +123,64 @@ func TestStagesAllocationBudget(t *testing.T) {
 	}
 }
 
+// decided is an exchange of which everything is known that its records say.
+func decided(t testing.TB) *exchange {
+	t.Helper()
+	b, x, r := stagesBroker(t)
+	e := &exchange{Broker: b, Request: x, w: httptest.NewRecorder(), r: r, id: "0123456789abcdef", start: time.Now()}
+	f := e.admit()
+	if f == nil {
+		f = e.decide()
+	}
+	if f != nil {
+		t.Fatal(f.Code, f.Err)
+	}
+	t.Cleanup(e.cancel)
+	return e
+}
+
+// record2 makes both records of an exchange.
+func record2(t testing.TB, e *exchange) {
+	e.intentDone, e.rec = false, Record{}
+	if f := e.recordIntent(); f != nil {
+		t.Fatal(f.Code, f.Err)
+	}
+	e.status = 200
+	e.recordOutcome()
+}
+
+// Of the two records only the target's name is made anew.
+func TestRecordsAllocationBudget(t *testing.T) {
+	if raceEnabled {
+		t.Skip("needs a build without the race detector, which allocates by itself")
+	}
+	e := decided(t)
+	if n := testing.AllocsPerRun(1000, func() { record2(t, e) }); n > 2 {
+		t.Errorf("%v allocations for two records, at most 2", n)
+	}
+}
+
+func TestRecordedTarget(t *testing.T) {
+	for _, authority := range []string{"example.com", "example.com:8443", "127.0.0.1", "[2001:db8::1]", "[2001:db8::1]:1"} {
+		target, f := Pin("https", authority)
+		if f != nil {
+			t.Fatal(authority, f.Message)
+		}
+		if got, want := recordedTarget(target), "https://"+target.Address(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// BenchmarkRecords is of the two records of an exchange.
+func BenchmarkRecords(b *testing.B) {
+	e := decided(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		record2(b, e)
+	}
+}
+
 // BenchmarkStages is a request up to sending, and what is told of it: all but
 // the write to the disk.
 func BenchmarkStages(b *testing.B) {

@@ -111,7 +111,7 @@ func (b *Broker) Splice(ctx context.Context, t *Tunnel, agent net.Conn) {
 	now := b.now()
 	b.metrics.observe(MITM, status, fault, now.Sub(start))
 	rec.Kind, rec.Time, rec.Status, rec.Micros = "outcome", now.UTC(), status, now.Sub(start).Microseconds()
-	if err := b.audit.Append(&rec); err != nil {
+	if err := b.audit.AppendLater(&rec); err != nil {
 		b.log.Error("outcome could not be recorded", "request", rec.Request, "err", err)
 	}
 }

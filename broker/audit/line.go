@@ -72,10 +72,11 @@ func (c *chain) next(prev mac, body []byte) mac {
 // line appends to b the line of a record behind prev. The rest is what stands
 // in it behind the seq.
 func (c *chain) line(b []byte, prev mac, seq uint64, rest []byte) ([]byte, mac) {
+	start := len(b)
 	b = append(b, seqMember...)
 	b = strconv.AppendUint(b, seq, 10)
 	b = append(b, rest...)
-	m := c.next(prev, b)
+	m := c.next(prev, b[start:])
 	b = append(b, macMark...)
 	b = hex.AppendEncode(b, m[:])
 	return append(b, macEnd...), m

@@ -33,6 +33,7 @@ func Open(o Options) (*Log, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	l := &Log{o: o, chain: newChain(o.Key), appended: make(chan struct{}, 1)}
+	l.later.write = l.writeLater
 	if err := l.open(); err != nil {
 		return nil, fmt.Errorf("audit log: %w", err)
 	}
@@ -177,13 +178,16 @@ func (l *Log) settle() error {
 
 func (l *Log) now() time.Time { return l.o.Now().UTC() }
 
-// writeOwn is write for the log's own records.
+// writeOwn writes a record of the log's own.
 func (l *Log) writeOwn(seq uint64, record any) error {
 	rest, err := encodeOwn(record)
 	if err != nil {
 		return err
 	}
-	return l.write(seq, rest, 0)
+	at := l.end
+	at.seq = seq - 1
+	l.line = l.line[:0]
+	return l.put(l.add(at, rest, 0))
 }
 
 // changeMark begins a change record behind its seq and time.

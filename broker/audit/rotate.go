@@ -85,6 +85,7 @@ func (l *Log) replace() error {
 			return err
 		}
 		l.durable = l.end
+		l.confirm(len(l.unsure))
 	}
 	next, begin, err := l.create(l.number + 1)
 	if err != nil {

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -31,7 +32,7 @@ func (l *Log) commit(seq uint64, round int) error {
 // flush waits for the disk. Its caller holds syncing, and not mu.
 func (l *Log) flush() error {
 	l.mu.Lock()
-	f, upTo, renamed := l.file, l.end, l.renamed
+	f, upTo, renamed, waited := l.file, l.end, l.renamed, len(l.unsure)
 	l.mu.Unlock()
 	began := time.Now()
 	err := f.Sync()
@@ -46,6 +47,7 @@ func (l *Log) flush() error {
 		return err
 	}
 	l.durable, l.renamed = upTo, false // only who holds syncing renames
+	l.confirm(waited)
 	return nil
 }
 
@@ -69,4 +71,13 @@ func (l *Log) takeBack() {
 	l.end = l.durable
 	l.torn = l.file.Truncate(l.end.size) != nil
 	l.round++
+	l.later.restore(l.unsure) // which nobody waits for: it is written again
+	l.unsure = nil
+}
+
+// confirm counts records that waited and are on the disk: so many bytes of them.
+// Its caller holds mu.
+func (l *Log) confirm(bytesOf int) {
+	l.metrics.records.Add(float64(bytes.Count(l.unsure[:bytesOf], lineEnd)))
+	l.unsure = append(l.unsure[:0], l.unsure[bytesOf:]...)
 }

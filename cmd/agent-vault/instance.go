@@ -138,7 +138,7 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 		return err
 	}
 	if i.registry, err = vault.New(vault.Options{
-		Store: i.db, Key: key, Published: i.broker.Await, Recorded: filler.CatchUp, ProxyURL: i.pathProxyURL,
+		Store: i.db, Key: key, Published: i.broker.Await, Recorded: i.recorded(filler), ProxyURL: i.pathProxyURL,
 		Development: i.cfg.Development, Log: i.log,
 	}); err != nil {
 		return err

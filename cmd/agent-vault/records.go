@@ -44,3 +44,12 @@ func (i *instance) recorders() (*broker.Filler, *broker.Mirror, error) {
 	mirror, err := broker.NewMirror(broker.MirrorOptions{From: i.db, Into: i.audit, Retention: i.cfg.EventRetention, Log: i.log})
 	return filler, mirror, err
 }
+
+// recorded returns when the request log has all that was recorded when it was
+// called, or when its ctx ends.
+func (i *instance) recorded(filler *broker.Filler) func(context.Context) {
+	return func(ctx context.Context) {
+		_ = i.audit.Flush() // a log that cannot be written says so itself; what it has is shown
+		filler.CatchUp(ctx)
+	}
+}
