@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -73,6 +72,7 @@ type Filler struct {
 	in   *audit.Reader // nil: not open
 	anew bool          // begin at the oldest record
 	sick bool          // the last attempt failed; said once
+	dec  decoder
 
 	asked chan chan struct{} // for what there is now; answered by closing
 }
@@ -279,7 +279,7 @@ func (f *Filler) next() (rec Record, err error) {
 	if err != nil {
 		return rec, err
 	}
-	if err := json.Unmarshal(line, &rec); err != nil {
+	if rec, err = f.dec.record(line); err != nil {
 		p := f.in.Position()
 		err = &audit.BadLineError{Segment: p.Segment, Offset: p.Offset - int64(len(line)), Err: err}
 		return rec, err
