@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"agentvault/broker/scrub"
+	"agentvault/broker/upstream"
 	"agentvault/policy"
 	"agentvault/policy/inject"
 )
@@ -39,18 +41,25 @@ type exchange struct {
 	id    string
 	start time.Time
 
-	view    *View         // admit
-	session *session      // admit
-	vault   *vaultView    // admit
-	service *service      // decide; nil when none matched
-	out     *http.Request // inject
-	values  *scrub.Set    // decide: what must not come back; nil: nothing is masked
+	view    *View      // admit
+	session *session   // admit
+	vault   *vaultView // admit
+	service *service   // decide; nil when none matched
+	values  *scrub.Set // decide: what must not come back; nil: nothing is masked
 
-	stripped inject.Request // strip: what goes upstream, before injection
+	stripped inject.Request // strip: what goes upstream; inject puts the credential in
 	trailer  http.Header    // strip: likewise, without values
 	speaking []string       // strip: fields of stripped that ask for another method, path or host
 	foreign  int            // strip: credentials of the agent's own that were replaced
 	use      use            // send: what a later View may cut
+
+	// What goes upstream. These are values, not pointers: one piece of memory for
+	// an exchange costs less than ten.
+	opened plaintexts   // inject: cleared at its end
+	url    url.URL      // inject
+	out    http.Request // inject
+	call   upstream.Call
+	early  interim
 
 	ctx    context.Context    // of the exchange: ends with the agent's request and with the session
 	cancel context.CancelFunc // ends the upstream call

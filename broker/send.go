@@ -20,20 +20,20 @@ import (
 // credentials gets the vault's. It comes last before sending, so that nothing
 // of the agent's can remove or double what it sets.
 func (e *exchange) inject() *Fault {
-	req := e.stripped
-	var opened plaintexts
-	defer opened.clear()
-	if err := e.service.injector.Inject(&req, opened.from(e.vault.open)); err != nil {
+	req := &e.stripped
+	defer e.opened.clear()
+	if err := e.service.injector.Inject(req, e.opened.from(e.vault.open)); err != nil {
 		return injectFault(err)
 	}
-	u, ok := upstreamURL(e.Target, e.Path, req.RawQuery, e.HasQuery || req.RawQuery != "")
-	if !ok {
+	var ok bool
+	if e.url, ok = upstreamURL(e.Target, e.Path, req.RawQuery, e.HasQuery || req.RawQuery != ""); !ok {
 		f := NewFault(CodeBadRequest)
 		f.Message = "the path cannot be sent upstream byte for byte"
 		return f
 	}
-	out := &http.Request{
-		Method: e.r.Method, URL: u, Host: e.Target.Authority(), Header: req.Header,
+	out := &e.out
+	*out = http.Request{
+		Method: e.r.Method, URL: &e.url, Host: e.Target.Authority(), Header: req.Header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Trailer: e.trailer,
 	}
@@ -48,7 +48,6 @@ func (e *exchange) inject() *Fault {
 		}
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}
-	e.out = out
 	return nil
 }
 
@@ -87,20 +86,14 @@ func (e *exchange) send() *Fault {
 	e.rc = http.NewResponseController(e.w)
 	e.use.by, e.use.vault, e.use.service = e.session.digest, e.vault.id, e.service
 	e.use.blank = e.values == nil && !e.service.scrubOff
-	e.use.end = func() {
-		e.cancel()
-		e.body.interrupt()
-		if e.begun.Load() {
-			_ = e.rc.SetWriteDeadline(time.Now()) // not every writer has one
-		}
-	}
+	e.use.holder = e
 	if f := e.hold(e.session.live, &e.use, e.view); f != nil {
 		return e.hinting(f)
 	}
 	defer e.session.live.release(&e.use)
 
-	in := &interim{e: e}
-	call := &upstream.Call{Request: e.out, Address: e.Target.Address(), Interim: in.forward}
+	call := &e.call
+	*call = upstream.Call{Request: &e.out, Address: e.Target.Address(), Interim: e.forward}
 	if e.body != nil {
 		e.body.rc, call.Interrupt = e.rc, e.body.interrupt
 		if e.r.ProtoMajor == 1 {
@@ -108,7 +101,7 @@ func (e *exchange) send() *Fault {
 		}
 	}
 	resp, err := e.transport(e.out.Header["Upgrade"] != nil).Do(e.ctx, call)
-	in.close()
+	e.early.close()
 	if err != nil {
 		return e.upstreamFault(err)
 	}
@@ -119,31 +112,40 @@ func (e *exchange) send() *Fault {
 	return e.respond(resp)
 }
 
-// interim forwards 1xx answers, except 100, which net/http gives by itself when
-// the body is first read. They arrive on the transport's goroutine.
+// end breaks the exchange off: see use.
+func (e *exchange) end() {
+	e.cancel()
+	e.body.interrupt()
+	if e.begun.Load() {
+		_ = e.rc.SetWriteDeadline(time.Now()) // not every writer has one
+	}
+}
+
+// interim tells whether 1xx answers may still be forwarded.
+type interim struct {
+	mu   sync.Mutex
+	done bool
+}
+
+// forward passes on 1xx answers, except 100, which net/http gives by itself when
+// the body is first read. They may arrive on the transport's goroutine.
 //
 // They go to HTTP/1 only: net/http's HTTP/2 server encodes the header of a 1xx
 // while the handler goes on when the agent resets the stream, and what the
 // handler then does to the header ends the process. Nor do they go to agents
 // that wait for a 100: it is written without a lock against this goroutine.
-type interim struct {
-	e    *exchange
-	mu   sync.Mutex
-	done bool
-}
-
-func (in *interim) forward(code int, header http.Header) error {
-	if in.e.r.ProtoMajor != 1 || in.e.r.Header["Expect"] != nil {
+func (e *exchange) forward(code int, header http.Header) error {
+	if e.r.ProtoMajor != 1 || e.r.Header["Expect"] != nil {
 		return nil
 	}
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if in.done || code == http.StatusContinue || code == http.StatusSwitchingProtocols {
+	e.early.mu.Lock()
+	defer e.early.mu.Unlock()
+	if e.early.done || code == http.StatusContinue || code == http.StatusSwitchingProtocols {
 		return nil
 	}
-	h := in.e.w.Header()
-	in.e.responseHeader(h, header)
-	in.e.w.WriteHeader(code)
+	h := e.w.Header()
+	e.responseHeader(h, header)
+	e.w.WriteHeader(code)
 	clear(h) // net/http keeps them for the final answer otherwise
 	return nil
 }

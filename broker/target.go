@@ -55,11 +55,11 @@ func RawTarget(requestURI string) (path, query string, hasQuery, ok bool) {
 // upstreamURL spells the request target such that net/http sends exactly the
 // bytes of path and query. It reports false for the few spellings that
 // net/http cannot send unchanged.
-func upstreamURL(t Target, path, query string, hasQuery bool) (*url.URL, bool) {
+func upstreamURL(t Target, path, query string, hasQuery bool) (u url.URL, ok bool) {
 	if path == "*" && hasQuery {
-		return nil, false // RFC 9112 §3.2.4: the asterisk form has none
+		return u, false // RFC 9112 §3.2.4: the asterisk form has none
 	}
-	u := &url.URL{Scheme: t.Scheme, Host: t.Authority(), RawQuery: query, ForceQuery: hasQuery}
+	u = url.URL{Scheme: t.Scheme, Host: t.Authority(), RawQuery: query, ForceQuery: hasQuery}
 	if !strings.HasPrefix(path, "//") {
 		u.Opaque = path // URL.RequestURI sends Opaque as it stands
 		return u, true
@@ -67,7 +67,7 @@ func upstreamURL(t Target, path, query string, hasQuery bool) (*url.URL, bool) {
 	// Opaque that begins with "//" would be sent in absolute form.
 	decoded, err := url.PathUnescape(path)
 	if err != nil {
-		return nil, false
+		return u, false
 	}
 	u.Path, u.RawPath = decoded, path
 	return u, u.EscapedPath() == path

@@ -89,7 +89,7 @@ func (b *Broker) Splice(ctx context.Context, t *Tunnel, agent net.Conn) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	open := use{
-		by: t.session.digest, vault: t.vault.id, end: cancel,
+		by: t.session.digest, vault: t.vault.id, holder: ender(cancel),
 		query: policy.Query{Scheme: t.target.Scheme, Host: t.target.Host, Port: t.target.Port},
 	}
 
@@ -115,6 +115,11 @@ func (b *Broker) Splice(ctx context.Context, t *Tunnel, agent net.Conn) {
 		b.log.Error("outcome could not be recorded", "request", rec.Request, "err", err)
 	}
 }
+
+// An ender is a function that holds a use.
+type ender func()
+
+func (f ender) end() { f() }
 
 // spliceRecorded returns the fault with which the CONNECT is to be answered, or
 // nil once the tunnel was open and is closed again.

@@ -21,7 +21,7 @@ func TestReadBehindTheEnd(t *testing.T) {
 		"cut":  func(u *use) { u.cut(NewFault(CodeUnavailable)) },
 	} {
 		e := new(exchange)
-		e.use.end = func() {}
+		e.use.holder = ender(func() {})
 		b := &countingBody{ReadCloser: io.NopCloser(strings.NewReader("text")), e: e, in: new(http.Request), out: new(http.Request), rc: http.NewResponseController(goneWriter{})}
 		end(&e.use)
 		if got, err := io.ReadAll(b); string(got) != "text" || err != nil {

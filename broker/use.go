@@ -16,9 +16,9 @@ type use struct {
 	blank   bool         // the vault had no values, so nothing is masked
 	query   policy.Query // what was decided
 
-	// end breaks it off. It is called at most once, by another goroutine, and
+	// holder is told to break it off: at most once, by another goroutine, and
 	// never after stop.
-	end func()
+	holder interface{ end() }
 
 	mu   sync.Mutex
 	over bool   // it has ended by itself
@@ -32,7 +32,7 @@ func (u *use) cut(why *Fault) {
 	defer u.mu.Unlock()
 	if !u.over && u.why == nil {
 		u.why = why
-		u.end()
+		u.holder.end()
 	}
 }
 

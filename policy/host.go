@@ -70,11 +70,11 @@ func (t Target) Authority() string {
 
 // Address returns "host:port", for dialing.
 func (t Target) Address() string {
-	host := t.Host
-	if strings.IndexByte(host, ':') >= 0 {
-		host = "[" + host + "]"
+	if strings.IndexByte(t.Host, ':') >= 0 {
+		return "[" + t.Host + "]:" + strconv.Itoa(int(t.Port))
 	}
-	return host + ":" + strconv.Itoa(int(t.Port))
+	b := append(make([]byte, 0, maxName+len(":65535")), t.Host...)
+	return string(strconv.AppendUint(append(b, ':'), uint64(t.Port), 10))
 }
 
 // IsIP reports whether the host is an address rather than a name.
