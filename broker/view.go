@@ -79,7 +79,7 @@ type vaultView struct {
 	broken   bool        // the stored services do not compile: the vault decides nothing
 	services []service
 	boxes    map[string]box
-	key      seal.Key
+	opener   seal.Opener               // of the vault's key
 	earlier  []vault.CredentialVersion // values that were replaced and are kept
 	values   *scrub.Set                // of all boxes: what must not come back
 }
@@ -113,7 +113,7 @@ func (v *vaultView) open(key string) (seal.Plaintext, error) {
 }
 
 func (v *vaultView) unseal(key string, b box) (seal.Plaintext, error) {
-	return v.key.Open(seal.Context{Vault: v.id, Credential: key, Field: vault.FieldValue, Version: b.version}, b.sealed)
+	return v.opener.Open(seal.Context{Vault: v.id, Credential: key, Field: vault.FieldValue, Version: b.version}, b.sealed)
 }
 
 // holdsWhat reports whether two views of a vault hold the same values in the same
@@ -199,7 +199,7 @@ func buildVault(nv vault.Vault, key seal.Key) (*vaultView, error) {
 		name:   nv.Name,
 		tunnel: nv.UnmatchedHosts == vault.UnmatchedTunnel,
 		boxes:  make(map[string]box, len(nv.Credentials)),
-		key:    key.ForVault(nv.ID),
+		opener: key.ForVault(nv.ID).Opener(),
 	}
 	for k, c := range nv.Credentials {
 		v.boxes[k] = box{version: c.Version, sealed: c.Box}
