@@ -1,6 +1,7 @@
 package http1
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -123,7 +124,7 @@ func (w *response) begin(whole bool) {
 	counted := false
 	switch {
 	case w.length >= 0 || !w.bodyAllowed():
-	case whole && (carries || len(w.out.body) > 0):
+	case whole && w.header["Trailer"] == nil && (carries || len(w.out.body) > 0):
 		counted, w.length = true, int64(len(w.out.body))
 	case carries:
 		w.chunked = true
@@ -131,7 +132,7 @@ func (w *response) begin(whole bool) {
 	w.statusLine(w.status)
 	w.fields(func(name string) bool {
 		return name != "Transfer-Encoding" && !strings.HasPrefix(name, http.TrailerPrefix) &&
-			(name != "Trailer" || w.chunked) && (name != "Content-Length" || w.bodyAllowed()) && (name != "Content-Type" || w.status != http.StatusNotModified)
+			(name != "Content-Length" || w.bodyAllowed()) && (name != "Content-Type" || w.status != http.StatusNotModified)
 	})
 	w.ownFields(counted)
 	w.out.b = append(w.out.b, "\r\n"...)
@@ -277,13 +278,16 @@ func (w *response) trailers() {
 			announced[http.CanonicalHeaderKey(strings.TrimSpace(name))] = true
 		}
 	}
-	for name, values := range w.header {
+	values := make(map[string][]string)
+	for name, v := range w.header {
 		short, prefixed := strings.CutPrefix(name, http.TrailerPrefix)
-		if !prefixed && !announced[name] || !httpguts.ValidTrailerHeader(short) || !httpguts.ValidHeaderFieldName(short) {
-			continue
+		if (prefixed || announced[name]) && httpguts.ValidTrailerHeader(short) && httpguts.ValidHeaderFieldName(short) {
+			values[short] = append(values[short], v...)
 		}
-		for _, v := range values {
-			w.field(short, v)
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		for _, v := range values[name] {
+			w.field(name, v)
 		}
 	}
 }
