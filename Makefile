@@ -8,7 +8,7 @@ FUZZTIME ?= 5000x
 BENCHTIME ?= 1s
 BENCHCOUNT ?= 6
 
-.PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline generate \
+.PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline wirebench generate \
 	suites conformance interop h2spec framing slowhttptest testssl
 
 build:
@@ -98,3 +98,8 @@ bench-compare: bench
 
 bench-baseline: bench
 	cp bench.txt docs/bench-baseline.txt
+
+# What the wire costs beside other proxies, by CPU per request: everything takes
+# an hour. make wirebench WIREBENCH="-quick -scenario keepalive-16"
+wirebench:
+	go run ./cmd/wirebench $(WIREBENCH)

@@ -53,6 +53,9 @@ var boundaries = map[string]boundary{
 	"agentvault/cmd/agent-vault": {}, // wires all of them
 
 	"agentvault/cmd/agent-vault/gallery": {}, // tests only
+
+	// It measures what anybody can: nothing of the product is in it.
+	"agentvault/cmd/wirebench": {transitive: []string{"agentvault"}},
 }
 
 // offenders returns the imports that stand at or below a forbidden path.
