@@ -20,6 +20,7 @@ type bench struct {
 	targets []*target
 	started []*process
 	results []result
+	turn    int // the current one
 }
 
 // options are what the flags say.
@@ -87,12 +88,16 @@ func (b *bench) startOwn(ctx context.Context) error {
 	return nil
 }
 
-// add takes a target in, if it is asked for. What others are held against always is.
 func (b *bench) add(t *target) {
 	t.wiring = b.wiring
-	if b.target.MatchString(t.name) || t.name == "direct" || t.program() == "reference" {
+	if b.wants(t) {
 		b.targets = append(b.targets, t)
 	}
+}
+
+// wants says whether a target is asked for. What others are held against always is.
+func (b *bench) wants(t *target) bool {
+	return b.target.MatchString(t.name) || t.name == entranceDirect || t.program() == "reference"
 }
 
 func (b *bench) startVaults(ctx context.Context) error {
@@ -104,58 +109,109 @@ func (b *bench) startVaults(ctx context.Context) error {
 		b.vaults = []build{{"agent-vault", path}}
 	}
 	for _, v := range b.vaults {
-		if err := b.startVault(ctx, v, "", variant{10, 1}); err != nil {
+		p, both, err := b.startVault(ctx, v, "", usual)
+		if err != nil {
 			return err
 		}
+		b.started = append(b.started, p)
+		for _, t := range both {
+			b.add(t)
+		}
 	}
 	return nil
 }
 
-// startVault adds both entrances of a build.
-func (b *bench) startVault(ctx context.Context, v build, suffix string, as variant) error {
+// startVault starts a build and returns both its entrances.
+func (b *bench) startVault(ctx context.Context, v build, suffix string, as variant) (*process, []*target, error) {
 	server, err := startVault(ctx, v.path, b.dir, b.wiring, b.hosts(), as.services, as.sessions)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	b.started = append(b.started, server.process)
 	both, err := server.targets(v.name + suffix)
-	if err != nil {
-		return err
-	}
 	for _, t := range both {
 		t.wiring = b.wiring
-		if err := injects(ctx, t); err != nil {
-			return fmt.Errorf("%s: the origin did not get the credential: %w", t.name, err)
+		if err == nil {
+			err = injects(ctx, t)
 		}
-		b.add(t)
 	}
-	return nil
+	if err != nil {
+		server.stop()
+		return nil, nil, fmt.Errorf("%s: the origin did not get the credential: %w", v.name, err)
+	}
+	return server.process, both, nil
 }
 
-// hosts is all names of the origin that a run may ask for.
-func (b *bench) hosts() []string { return []string{hostH1, hostH2} }
+// hosts is all names of the origin that the run asks for.
+func (b *bench) hosts() []string {
+	list := []string{hostH1, hostH2}
+	if !b.scenario.MatchString(nameHosts) {
+		return list
+	}
+	for turn := range b.turns {
+		for i := range manyHosts {
+			list = append(list, manyHost(entrancePath, turn, i), manyHost(entranceMITM, turn, i))
+		}
+	}
+	return list
+}
 
-// run measures one scenario: all targets in each turn, one after the other.
+// run measures one scenario.
 func (b *bench) run(ctx context.Context, s scenario) error {
+	if s.variants == nil {
+		return b.measure(ctx, s, b.targets)
+	}
+	var targets []*target
+	for _, v := range b.vaults {
+		servers, both, err := b.startVariants(ctx, v, s.variants)
+		for _, p := range servers {
+			defer p.stop()
+		}
+		if err != nil {
+			return err
+		}
+		targets = append(targets, both...)
+	}
+	for _, t := range targets { // they were started only now
+		if _, err := s.turn(ctx, b, t, max(b.count(s)/4, 1)); err != nil {
+			return fmt.Errorf("%s, %s: %w", s.name, t.name, err)
+		}
+	}
+	return b.measure(ctx, s, targets)
+}
+
+// startVariants starts a build in several variants; each target is held against
+// that of the first.
+func (b *bench) startVariants(ctx context.Context, v build, variants []variant) (started []*process, targets []*target, err error) {
+	for i, as := range variants {
+		p, both, err := b.startVault(ctx, v, ", "+as.name, as)
+		if err != nil {
+			return started, nil, err
+		}
+		started = append(started, p)
+		for j, t := range both {
+			if t.base = t.name; i > 0 {
+				t.base = targets[j].base
+			}
+			targets = append(targets, t)
+		}
+	}
+	return started, slices.DeleteFunc(targets, func(t *target) bool { return !b.wants(t) }), nil
+}
+
+// measure takes all targets in each turn, one after the other.
+func (b *bench) measure(ctx context.Context, s scenario, targets []*target) error {
 	r := result{scenario: s, values: make(map[string]map[string][]float64)}
-	for _, t := range b.targets {
+	for _, t := range targets {
 		if s.fits == nil || s.fits(t) {
 			r.targets = append(r.targets, t)
 			r.values[t.name] = make(map[string][]float64)
 		}
 	}
-	n := s.requests
-	if b.quick {
-		n = max(n/10, 1)
-	}
-	if b.requests > 0 {
-		n = b.requests
-	}
-	for turn := range b.turns {
+	for b.turn = range b.turns {
 		for _, t := range r.targets {
-			got, err := s.turn(ctx, b, t, n)
+			got, err := s.turn(ctx, b, t, b.count(s))
 			if err != nil {
-				return fmt.Errorf("%s, %s, turn %d: %w", s.name, t.name, turn+1, err)
+				return fmt.Errorf("%s, %s, turn %d: %w", s.name, t.name, b.turn+1, err)
 			}
 			for name, v := range got {
 				r.values[t.name][name] = append(r.values[t.name][name], v)
@@ -163,6 +219,17 @@ func (b *bench) run(ctx context.Context, s scenario) error {
 		}
 	}
 	b.results = append(b.results, r)
-	r.print(b.out)
-	return nil
+	return r.print(b.out)
+}
+
+// count is how many requests a turn has.
+func (b *bench) count(s scenario) int {
+	n := s.requests
+	if b.quick {
+		n = max(n/10, 1)
+	}
+	if b.requests > 0 {
+		n = b.requests
+	}
+	return n
 }

@@ -85,12 +85,12 @@ func (c *client) receive(want, buf []byte) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.ReadFull(c.body(length), buf)
-	if err == nil {
-		return fmt.Errorf("the answer's body has %d bytes or more, want %d", len(buf), len(want))
-	}
-	if !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+	n, err := fill(c.body(length), buf)
+	if err != nil {
 		return err
+	}
+	if n < length && n < len(buf) {
+		return io.ErrUnexpectedEOF
 	}
 	if status != 200 || !bytes.Equal(buf[:n], want) {
 		return fmt.Errorf("answered %d %.200q, want 200 %.40q", status, buf[:n], want)
@@ -101,6 +101,19 @@ func (c *client) receive(want, buf []byte) error {
 	return nil
 }
 
+// fill reads until the end of r, or of buf.
+func fill(r io.Reader, buf []byte) (n int, err error) {
+	for n < len(buf) && err == nil {
+		var k int
+		k, err = r.Read(buf[n:])
+		n += k
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
 // chunks reads a chunked body (RFC 9112 §7.1) up to its end.
 type chunks struct {
 	r    *bufio.Reader
@@ -108,18 +121,21 @@ type chunks struct {
 	done bool
 }
 
-func (c *chunks) Read(p []byte) (int, error) {
-	if c.done {
+func (c *chunks) Read(p []byte) (n int, err error) {
+	if c.left == 0 && !c.done {
+		err = c.next()
+	}
+	if c.done && err == nil {
 		return 0, io.EOF
 	}
-	if c.left == 0 {
-		if err := c.next(); err != nil || c.done {
-			return 0, errors.Join(err, io.EOF)
+	if err == nil {
+		n, err = c.r.Read(p[:min(len(p), c.left)])
+		if c.left -= n; c.left == 0 && err == nil {
+			_, err = c.r.Discard(len("\r\n"))
 		}
 	}
-	n, err := c.r.Read(p[:min(len(p), c.left)])
-	if c.left -= n; c.left == 0 && err == nil {
-		_, err = c.r.Discard(2)
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
 	}
 	return n, err
 }
@@ -132,15 +148,17 @@ func (c *chunks) next() error {
 	}
 	size, _, _ := bytes.Cut(bytes.TrimSpace(line), []byte(";"))
 	n, err := strconv.ParseInt(string(size), 16, 32)
-	if err != nil {
+	if err != nil || n < 0 {
 		return fmt.Errorf("%q is no chunk", line)
 	}
 	if c.left = int(n); n > 0 {
 		return nil
 	}
-	for c.done = true; ; {
-		if line, err = c.r.ReadSlice('\n'); err != nil || len(bytes.TrimSpace(line)) == 0 {
+	for len(bytes.TrimSpace(line)) > 0 {
+		if line, err = c.r.ReadSlice('\n'); err != nil {
 			return err
 		}
 	}
+	c.done = true
+	return nil
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// CPU time of processes comes from /proc (proc_pid_stat(5)), so that
+// CPU time and memory of processes come from /proc (proc_pid_stat(5)), so that
 // what a target does beside its requests (collecting garbage, writing to its
 // database) counts too.
 
@@ -111,6 +111,36 @@ func parseStat(s string) (pid, parent int, err error) {
 	pid, err1 := strconv.Atoi(before)
 	parent, err2 := strconv.Atoi(fields[1])
 	return pid, parent, errors.Join(err1, err2)
+}
+
+// resident is the memory of a process and all below it, in bytes.
+func resident(root int) (int, error) {
+	pids, err := family("/proc", root)
+	if err != nil {
+		return 0, err
+	}
+	sum := 0
+	for _, pid := range pids {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+		if err != nil {
+			return 0, err
+		}
+		pages, err := parseStatm(string(raw))
+		if err != nil {
+			return 0, err
+		}
+		sum += pages * os.Getpagesize()
+	}
+	return sum, nil
+}
+
+// parseStatm reads field 2, pages that are resident.
+func parseStatm(s string) (int, error) {
+	fields := strings.Fields(s)
+	if len(fields) < 2 {
+		return 0, fmt.Errorf("%q is no statm", s)
+	}
+	return strconv.Atoi(fields[1])
 }
 
 // settled is the CPU time of a process once it has come to rest: what it puts

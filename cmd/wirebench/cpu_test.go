@@ -24,11 +24,15 @@ func TestParseProc(t *testing.T) {
 			t.Errorf("parseStat(%q) = %v, %v, %v", s, pid, parent, err)
 		}
 	}
-	for _, bad := range []string{"", "x", "-1 -1"} {
+	if got, err := parseStatm("100 42 3 4 5 6 7\n"); err != nil || got != 42 {
+		t.Errorf("parseStatm = %v, %v", got, err)
+	}
+	for _, bad := range []string{"", "x", "-1 x"} {
 		_, err1 := parseSchedstat(bad)
 		_, _, err2 := parseStat(bad)
-		if err1 == nil || err2 == nil {
-			t.Errorf("%q passes: %v, %v", bad, err1, err2)
+		_, err3 := parseStatm(bad)
+		if err1 == nil || err2 == nil || err3 == nil {
+			t.Errorf("%q passes: %v, %v, %v", bad, err1, err2, err3)
 		}
 	}
 }

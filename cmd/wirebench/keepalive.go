@@ -6,14 +6,6 @@ import (
 	"time"
 )
 
-var (
-	cpuRequest = measure{name: "cpu", unit: "µs", title: "CPU per request", against: ratioToReference, noDirect: true}
-	latency50  = measure{name: "p50", unit: "µs", title: "p50", against: nothing}
-	latency99  = measure{name: "p99", unit: "µs", title: "p99", against: nothing}
-	throughput = measure{name: "rate", unit: "/s", title: "requests", against: nothing}
-	opened     = measure{name: "opened", unit: "", title: "origin connections per 1,000 requests", against: nothing, noDirect: true}
-)
-
 // keepalive is GETs over connections that stay open.
 func keepalive(connections int) func(context.Context, *bench, *target, int) (sample, error) {
 	return func(ctx context.Context, b *bench, t *target, n int) (sample, error) {

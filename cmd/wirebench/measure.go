@@ -21,7 +21,8 @@ type measure struct {
 	unit     string
 	title    string
 	against  string
-	noDirect bool // it says nothing of a client without a proxy
+	noDirect bool   // it says nothing of a client without a proxy
+	goal     string // at most so much; "" has none
 }
 
 // A sample is what one turn gave, by measure.
@@ -34,6 +35,10 @@ type scenario struct {
 	measures    []measure
 	fits        func(t *target) bool
 	turn        func(ctx context.Context, b *bench, t *target, n int) (sample, error)
+
+	// variants, when set, are the vaults that are measured instead of everything
+	// else, each held against the first.
+	variants []variant
 }
 
 // cpuPer runs f and returns what the target's process used meanwhile, in
@@ -132,4 +137,10 @@ func (p *pool) all() []time.Duration {
 }
 
 // A variant is an agent-vault with so many services and sessions.
-type variant struct{ services, sessions int }
+type variant struct {
+	name               string
+	services, sessions int
+}
+
+// usual is what is measured unless a scenario says otherwise.
+var usual = variant{"", 10, 1}

@@ -28,25 +28,36 @@ func (r *result) comparison(t *target, m measure) (spread, bool) {
 
 // base names the target that a measure of t is held against.
 func (r *result) base(t *target, m measure) string {
-	switch m.against {
-	case ratioToReference:
+	switch {
+	case m.against == nothing:
+	case t.base != "":
+		return t.base
+	case m.against == ratioToReference:
 		if t.entrance != entranceDirect {
 			return t.entrance + "/reference"
 		}
-	case beyondDirect:
+	case m.against == beyondDirect:
 		return entranceDirect
 	}
 	return ""
 }
 
 // print writes a table for people.
-func (r *result) print(out io.Writer) {
-	fmt.Fprintf(out, "\n%s (%s)\n", r.scenario.title, r.scenario.name)
+func (r *result) print(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	defer w.Flush()
+	fmt.Fprintf(w, "\n%s (%s)\n", r.scenario.title, r.scenario.name)
 	for _, row := range r.rows() {
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
+	return w.Flush()
+}
+
+// against is what ratios are taken to.
+func (s scenario) against() string {
+	if s.variants != nil {
+		return "× " + s.variants[0].name
+	}
+	return "× reference"
 }
 
 // rows is the table, its head first.
@@ -56,7 +67,7 @@ func (r *result) rows() [][]string {
 		head = append(head, strings.TrimSuffix(m.title+", "+m.unit, ", "))
 		switch m.against {
 		case ratioToReference:
-			head = append(head, "× reference")
+			head = append(head, r.scenario.against())
 		case beyondDirect:
 			head = append(head, "more than direct")
 		}

@@ -32,6 +32,7 @@ type target struct {
 	tokens   []string // of sessions; none asks for none
 	tls      *tls.Config
 	wiring   wiring
+	base     string                      // the target that this one is held against; "" is the entrance's reference
 	collect  func(context.Context) error // garbage; nil cannot
 }
 
