@@ -7,6 +7,7 @@ BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME ?= 5000x
 BENCHTIME ?= 1s
 BENCHCOUNT ?= 6
+WIREBENCH ?= -markdown docs/benchmarks.md
 
 .PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline wirebench generate \
 	suites conformance interop h2spec framing slowhttptest testssl
@@ -99,7 +100,7 @@ bench-compare: bench
 bench-baseline: bench
 	cp bench.txt docs/bench-baseline.txt
 
-# What the wire costs beside other proxies, by CPU per request: everything takes
-# an hour. make wirebench WIREBENCH="-quick -scenario keepalive-16"
+# What the wire costs beside other proxies, by CPU per request. It takes an hour
+# and writes docs/benchmarks.md; other flags go into WIREBENCH.
 wirebench:
 	go run ./cmd/wirebench $(WIREBENCH)

@@ -8,19 +8,22 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"time"
 )
 
 // A bench is one run.
 type bench struct {
 	options
-	out     io.Writer
-	dir     string
-	wiring  wiring
-	control string // the origin's, in clear
-	targets []*target
-	started []*process
-	results []result
-	turn    int // the current one
+	out      io.Writer
+	dir      string
+	wiring   wiring
+	control  string // the origin's, in clear
+	targets  []*target
+	started  []*process
+	results  []result
+	programs []program
+	began    time.Time
+	turn     int // the current one
 }
 
 // options are what the flags say.
@@ -47,6 +50,7 @@ func (b *bench) start(ctx context.Context) error {
 	if err := writeCertificates(b.dir); err != nil {
 		return err
 	}
+	b.began, b.programs = time.Now(), ownPrograms()
 	b.wiring = wiring{Dir: b.dir}
 	var addr originAddr
 	p, err := startOwn(ctx, "serve-origin", b.wiring, &addr)
@@ -109,6 +113,7 @@ func (b *bench) startVaults(ctx context.Context) error {
 		b.vaults = []build{{"agent-vault", path}}
 	}
 	for _, v := range b.vaults {
+		b.programs = append(b.programs, vaultProgram(v))
 		p, both, err := b.startVault(ctx, v, "", usual)
 		if err != nil {
 			return err

@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 		}
 	}
 	b := &bench{out: out}
-	var dir string
+	var dir, jsonFile, markdownFile string
 	var list bool
 	f := flag.NewFlagSet("wirebench", flag.ContinueOnError)
 	f.SetOutput(errs)
@@ -72,6 +72,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 	f.IntVar(&b.requests, "requests", 0, "requests per turn (default: as suits the scenario)")
 	f.BoolVar(&b.quick, "quick", false, "a tenth of the requests")
 	f.BoolVar(&list, "list", false, "list the scenarios")
+	f.StringVar(&jsonFile, "json", "", "write all figures to this `file`")
+	f.StringVar(&markdownFile, "markdown", "", "write a page to this `file`")
 	f.StringVar(&dir, "dir", os.TempDir(), "`folder` of a file system to measure on")
 	f.Func("agent-vault", "binary to measure, as `[name=]path`; more than one may be given (default: one that is built)", func(s string) error {
 		name, path, named := strings.Cut(s, "=")
@@ -106,6 +108,14 @@ func run(ctx context.Context, args []string, out, errs io.Writer) error {
 				return err
 			}
 		}
+	}
+	if jsonFile != "" {
+		if err := b.writeJSON(jsonFile); err != nil {
+			return err
+		}
+	}
+	if markdownFile != "" {
+		return b.writeMarkdown(markdownFile)
 	}
 	return nil
 }

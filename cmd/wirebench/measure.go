@@ -31,7 +31,8 @@ type sample map[string]float64
 // A scenario is something that agents do.
 type scenario struct {
 	name, title string
-	requests    int // per turn, unless told otherwise
+	requests    int    // per turn, unless told otherwise
+	noun        string // what they are; "" is requests
 	measures    []measure
 	fits        func(t *target) bool
 	turn        func(ctx context.Context, b *bench, t *target, n int) (sample, error)

@@ -26,6 +26,9 @@ func (r *result) comparison(t *target, m measure) (spread, bool) {
 	return spreadOf(ratios(values, with)), true
 }
 
+// of says whether a measure says anything of a target.
+func (m measure) of(t *target) bool { return !m.noDirect || t.entrance != entranceDirect }
+
 // base names the target that a measure of t is held against.
 func (r *result) base(t *target, m measure) string {
 	switch {
@@ -77,7 +80,7 @@ func (r *result) rows() [][]string {
 		row := []string{t.name}
 		for _, m := range r.scenario.measures {
 			values, ok := r.values[t.name][m.name]
-			if ok = ok && !(m.noDirect && t.entrance == entranceDirect); ok {
+			if ok = ok && m.of(t); ok {
 				row = append(row, spreadOf(values).figure())
 			} else {
 				row = append(row, "")

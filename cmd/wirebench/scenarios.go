@@ -15,7 +15,7 @@ var (
 	added50    = measure{name: "p50", unit: "µs", title: "p50", against: beyondDirect}
 	added99    = measure{name: "p99", unit: "µs", title: "p99", against: beyondDirect}
 	throughput = measure{name: "rate", unit: "/s", title: "requests"}
-	opened     = measure{name: "opened", title: "origin connections per 1,000 requests", noDirect: true, goal: "0"}
+	opened     = measure{name: "opened", title: "origin connections per 1,000 requests", noDirect: true}
 )
 
 // cpu is CPU time held against the reference's.
@@ -28,10 +28,13 @@ func exchanges() []scenario {
 	kept := func(goal string) []measure {
 		return []measure{cpu("CPU per request", "µs", goal), latency50, latency99, throughput, opened}
 	}
+	none := opened
+	none.goal = "0"
 	return []scenario{
 		{name: "keepalive-1", title: "Keep-alive, 1 connection", requests: 4000, turn: keepalive(1), measures: kept("")},
 		{name: "keepalive-16", title: "Keep-alive, 16 connections", requests: 20000, turn: keepalive(16), measures: kept("1.1×")},
-		{name: "keepalive-64", title: "Keep-alive, 64 connections", requests: 20000, turn: keepalive(64), measures: kept("")},
+		{name: "keepalive-64", title: "Keep-alive, 64 connections", requests: 20000, turn: keepalive(64),
+			measures: []measure{cpu("CPU per request", "µs", ""), latency50, latency99, throughput, none}},
 		{name: "paced-400", title: "400 requests per second, 16 connections", requests: 2000, turn: paced,
 			measures: []measure{added50, added99, cpu("CPU per request", "µs", "")}},
 		{name: "post-32k", title: "POST of 32 KiB, 16 connections", requests: 8000, turn: post, measures: kept("1.2×")},
@@ -50,15 +53,15 @@ func flows() []scenario {
 	first, again := cpu("CPU per request, first", "µs", "1.2×"), cpu("again", "µs", "1.2×")
 	first.name, again.name = "first", "again"
 	return []scenario{
-		{name: "sse", title: "Delay of server-sent events, one every 20 ms, without the first", requests: 100, turn: delays,
+		{name: "sse", title: "Delay of server-sent events, one every 20 ms, without the first", requests: 100, noun: "events", turn: delays,
 			measures: []measure{delay, added99}},
-		{name: "websocket", title: "WebSocket messages of 256 bytes and back, 16 connections", requests: 20000, turn: messages,
+		{name: "websocket", title: "WebSocket messages of 256 bytes and back, 16 connections", requests: 20000, noun: "messages", turn: messages,
 			measures: []measure{cpu("CPU per message and back", "µs", ""), latency50}},
-		{name: "down-1g", title: "1 GiB down", requests: 1024, turn: bulk(false), measures: moved},
-		{name: "up-1g", title: "1 GiB up", requests: 1024, turn: bulk(true), measures: moved},
-		{name: "idle-2000", title: "2,000 idle connections or tunnels, after one request on each", requests: 2000, turn: idle, fits: proxied,
+		{name: "down-1g", title: "1 GiB down", requests: 1024, noun: "MiB", turn: bulk(false), measures: moved},
+		{name: "up-1g", title: "1 GiB up", requests: 1024, noun: "MiB", turn: bulk(true), measures: moved},
+		{name: "idle-2000", title: "2,000 idle connections or tunnels, after one request on each", requests: 2000, noun: "connections", turn: idle, fits: proxied,
 			measures: []measure{{name: "memory", unit: "KiB", title: "memory of each", against: ratioToReference, goal: "40 KiB"}}},
-		{name: nameHosts, title: "A new connection or tunnel to each of 500 hosts, and again", requests: manyHosts, turn: hosts, fits: wide,
+		{name: nameHosts, title: "A new connection or tunnel to each of 500 hosts, and again", requests: manyHosts, noun: "hosts", turn: hosts, fits: wide,
 			measures: []measure{first, again}},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -49,7 +50,7 @@ func delays(ctx context.Context, _ *bench, t *target, n int) (sample, error) {
 		took = append(took, time.Duration(at-sent))
 	}
 	if lines.Err() != nil || len(took) != n+1 {
-		return nil, fmt.Errorf("%d events, want %d: %w", len(took), n+1, lines.Err())
+		return nil, errors.Join(fmt.Errorf("%d events, want %d", len(took), n+1), lines.Err())
 	}
 	later := took[1:]
 	return sample{"p50": micros(quantile(later, 0.5)), "p99": micros(quantile(later, 0.99))}, nil
@@ -71,7 +72,7 @@ func messages(ctx context.Context, _ *bench, t *target, n int) (sample, error) {
 			return nil, err
 		}
 		if status, _, _, err := readHead(c.r); err != nil || status != 101 {
-			return nil, fmt.Errorf("WebSocket was answered %d: %w", status, err)
+			return nil, errors.Join(fmt.Errorf("WebSocket was answered %d", status), err)
 		}
 	}
 	text := bytes.Repeat([]byte("a message of it."), 16)
