@@ -100,7 +100,7 @@ bench-compare: bench
 bench-baseline: bench
 	cp bench.txt docs/bench-baseline.txt
 
-# What the wire costs beside other proxies, by CPU per request. It takes an hour
-# and writes docs/benchmarks.md; other flags go into WIREBENCH.
+# What the wire costs beside other proxies, by CPU per request. It takes half an
+# hour and writes docs/benchmarks.md; other flags go into WIREBENCH.
 wirebench:
 	go run ./cmd/wirebench $(WIREBENCH)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -47,10 +46,19 @@ type result struct {
 
 // start starts the origin and all targets that are asked for.
 func (b *bench) start(ctx context.Context) error {
+	b.began, b.programs = time.Now(), ownPrograms()
+	for _, f := range []func(context.Context) error{b.startOrigin, b.startOwn, b.startOthers, b.startVaults} {
+		if err := f(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bench) startOrigin(ctx context.Context) error {
 	if err := writeCertificates(b.dir); err != nil {
 		return err
 	}
-	b.began, b.programs = time.Now(), ownPrograms()
 	b.wiring = wiring{Dir: b.dir}
 	var addr originAddr
 	p, err := startOwn(ctx, "serve-origin", b.wiring, &addr)
@@ -59,7 +67,7 @@ func (b *bench) start(ctx context.Context) error {
 	}
 	b.started = append(b.started, p)
 	b.wiring.OriginH1, b.wiring.OriginH2, b.control = addr.H1, addr.H2, addr.Control
-	return errors.Join(b.startOwn(ctx), b.startVaults(ctx))
+	return nil
 }
 
 func (b *bench) stop() {
@@ -207,14 +215,14 @@ func (b *bench) startVariants(ctx context.Context, v build, variants []variant) 
 func (b *bench) measure(ctx context.Context, s scenario, targets []*target) error {
 	r := result{scenario: s, values: make(map[string]map[string][]float64)}
 	for _, t := range targets {
-		if s.fits == nil || s.fits(t) {
+		if (s.fits == nil || s.fits(t)) && !slices.Contains(t.lacks, s.name) {
 			r.targets = append(r.targets, t)
 			r.values[t.name] = make(map[string][]float64)
 		}
 	}
 	for b.turn = range b.turns {
 		for _, t := range r.targets {
-			got, err := s.turn(ctx, b, t, b.count(s))
+			got, err := s.turn(ctx, b, t, max(b.count(s)/max(t.slow, 1), 1))
 			if err != nil {
 				return fmt.Errorf("%s, %s, turn %d: %w", s.name, t.name, b.turn+1, err)
 			}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -25,6 +26,9 @@ func cpuTime(root int) (time.Duration, error) {
 	var sum time.Duration
 	for _, pid := range pids {
 		t, err := taskTime("/proc", pid)
+		if err != nil && pid != root {
+			continue // a child that ended since
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -47,7 +51,7 @@ func taskTime(proc string, pid int) (time.Duration, error) {
 	var sum time.Duration
 	for _, path := range paths {
 		raw, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
 			continue // a thread that ended since
 		}
 		if err != nil {

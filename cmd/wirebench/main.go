@@ -34,7 +34,7 @@ func main() {
 
 const usage = `Measure what Agent Vault costs on the wire beside other proxies.
 
-  wirebench                                       everything; takes an hour or so
+  wirebench                                       everything; takes half an hour or so
   wirebench -quick                                everything, with a tenth of the requests
   wirebench -scenario '^keepalive-16$'            one scenario
   wirebench -agent-vault old=/tmp/a -agent-vault new=/tmp/b -scenario keepalive

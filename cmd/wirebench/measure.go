@@ -1,8 +1,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -59,26 +59,28 @@ func cpuPer(ctx context.Context, t *target, n int, f func() error) (float64, err
 	return micros(after-before) / float64(n), err
 }
 
-// each runs n numbered pieces of work on as many workers.
+// each runs n numbered pieces of work on as many workers, and returns the first error.
 func each(ctx context.Context, workers, n int, work func(worker, i int) error) error {
 	var next atomic.Int64
-	errs := make([]error, workers)
+	var first error
+	var failed sync.Once
 	var wg sync.WaitGroup
 	for worker := range workers {
 		wg.Go(func() {
-			for errs[worker] == nil && ctx.Err() == nil {
+			for ctx.Err() == nil {
 				i := int(next.Add(1)) - 1
 				if i >= n {
 					return
 				}
-				if errs[worker] = work(worker, i); errs[worker] != nil {
+				if err := work(worker, i); err != nil {
+					failed.Do(func() { first = err })
 					next.Store(int64(n)) // the others stop too
 				}
 			}
 		})
 	}
 	wg.Wait()
-	return errors.Join(append(errs, ctx.Err())...)
+	return cmp.Or(first, ctx.Err())
 }
 
 // A pool is connections that stay open, each with its request.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -30,6 +31,52 @@ type process struct {
 // start runs a command and waits for the line that says that it is ready; it
 // returns that line's submatches.
 func start(ctx context.Context, cmd *exec.Cmd, ready *regexp.Regexp) (*process, []string, error) {
+	p, found, err := launch(cmd, ready)
+	if err != nil {
+		return nil, nil, err
+	}
+	timeout, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	select {
+	case m, ok := <-found:
+		if ok {
+			return p, m, nil
+		}
+		err = errors.New("it ended")
+	case <-timeout.Done():
+		err = timeout.Err()
+	}
+	return nil, nil, p.unready(err)
+}
+
+// startAt runs a command and waits until something listens at addr.
+func startAt(ctx context.Context, cmd *exec.Cmd, addr string) (*process, error) {
+	p, found, err := launch(cmd, nil)
+	if err != nil {
+		return nil, err
+	}
+	timeout, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
+	for {
+		var d net.Dialer
+		if c, err := d.DialContext(timeout, "tcp", addr); err == nil {
+			return p, c.Close()
+		}
+		select {
+		case <-found:
+			return nil, p.unready(errors.New("it ended"))
+		case <-timeout.Done():
+			return nil, p.unready(timeout.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+const readyTime = 30 * time.Second
+
+// launch starts a command. The channel gets the submatches of the line that says
+// that it is ready, if that is not nil, and is closed when the process says no more.
+func launch(cmd *exec.Cmd, ready *regexp.Regexp) (*process, <-chan []string, error) {
 	p := &process{cmd: cmd}
 	out, w, err := os.Pipe()
 	if err != nil {
@@ -49,20 +96,13 @@ func start(ctx context.Context, cmd *exec.Cmd, ready *regexp.Regexp) (*process, 
 	}
 	found := make(chan []string, 1)
 	p.reader.Go(func() { p.read(out, ready, found) })
-	w.Close()
-	timeout, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	select {
-	case m, ok := <-found:
-		if ok {
-			return p, m, nil
-		}
-		err = errors.New("it ended")
-	case <-timeout.Done():
-		err = timeout.Err()
-	}
+	return p, found, nil
+}
+
+// unready ends a process that did not become ready.
+func (p *process) unready(err error) error {
 	p.stop()
-	return nil, nil, fmt.Errorf("%s did not become ready: %w\n%s", strings.Join(cmd.Args, " "), err, p.said())
+	return fmt.Errorf("%s did not become ready: %w\n%s", strings.Join(p.cmd.Args, " "), err, p.said())
 }
 
 // read takes what the process says until it ends.
@@ -77,7 +117,10 @@ func (p *process) read(out io.ReadCloser, ready *regexp.Regexp, found chan<- []s
 		p.tail = append(p.tail, line)
 		p.tail = p.tail[max(0, len(p.tail)-kept):]
 		p.mu.Unlock()
-		if m := ready.FindStringSubmatch(line); m != nil && !sent {
+		if ready == nil || sent {
+			continue
+		}
+		if m := ready.FindStringSubmatch(line); m != nil {
 			sent = true
 			found <- m
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -27,11 +28,14 @@ type target struct {
 	pid      int      // of the proxy; 0 for none
 	addr     string   // where clients connect to; "" is the origin itself
 	connect  bool     // they open a tunnel first
+	port     string   // of the tunnel; "" is 443
 	http2    bool     // they may speak HTTP/2
 	wide     bool     // hosts may be any of the origin's, not hostH1 alone
 	tokens   []string // of sessions; none asks for none
 	tls      *tls.Config
 	wiring   wiring
+	slow     int                         // a turn has that many times fewer requests; 0 is 1
+	lacks    []string                    // scenarios that it cannot do
 	base     string                      // the target that this one is held against; "" is the entrance's reference
 	collect  func(context.Context) error // garbage; nil cannot
 }
@@ -88,7 +92,8 @@ func (t *target) dial(ctx context.Context, host string, session int, protocols .
 // client speaks first.
 func (t *target) open(c net.Conn, host string, session int) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "CONNECT %s:443 HTTP/1.1\r\nHost: %s:443\r\n", host, host)
+	authority := net.JoinHostPort(host, cmp.Or(t.port, "443"))
+	fmt.Fprintf(&b, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n", authority, authority)
 	if len(t.tokens) > 0 {
 		fmt.Fprintf(&b, "Proxy-Authorization: Basic %s\r\n", base64.StdEncoding.EncodeToString([]byte(t.token(session)+":default")))
 	}
@@ -124,6 +129,9 @@ func (t *target) request(method, host, path string, session int, body []byte, fi
 			fmt.Fprintf(&b, "Authorization: Bearer %s\r\n", t.token(session))
 		}
 	} else {
+		if t.port != "" {
+			host = net.JoinHostPort(host, t.port)
+		}
 		fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\n", method, path, host)
 	}
 	b.WriteString("User-Agent: wirebench/1.0\r\nAccept: application/json\r\nAccept-Encoding: gzip, deflate\r\n")
