@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"time"
 )
@@ -25,15 +25,6 @@ type bench struct {
 	turn     int // the current one
 }
 
-// options are what the flags say.
-type options struct {
-	scenario, target *regexp.Regexp
-	turns            int
-	requests         int // 0: as the scenario says
-	quick            bool
-	vaults           []build // none: build one
-}
-
 // A build is an agent-vault binary.
 type build struct{ name, path string }
 
@@ -46,6 +37,9 @@ type result struct {
 
 // start starts the origin and all targets that are asked for.
 func (b *bench) start(ctx context.Context) error {
+	if _, err := cpuTime(os.Getpid()); err != nil {
+		return err
+	}
 	b.began, b.programs = time.Now(), ownPrograms()
 	for _, f := range []func(context.Context) error{b.startOrigin, b.startOwn, b.startOthers, b.startVaults} {
 		if err := f(ctx); err != nil {

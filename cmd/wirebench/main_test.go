@@ -2,10 +2,11 @@ package main
 
 import (
 	"bytes"
-	"context"
+	"io"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -19,18 +20,20 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestRun measures one scenario against real processes, with tiny counts.
+// TestRun measures a few scenarios against real processes, with tiny counts.
 func TestRun(t *testing.T) {
 	if _, err := cpuTime(os.Getpid()); err != nil {
 		t.Skipf("needs Linux: %v", err)
 	}
 	var out bytes.Buffer
-	if err := run(context.Background(), []string{"-scenario", "^keepalive-1$", "-turns", "2", "-requests", "20", "-target", "goproxy|agent-vault", "-dir", t.TempDir()}, &out, &out); err != nil {
+	args := []string{"-scenario", "^(keepalive-1|h2-16|websocket)$", "-target", "agent-vault|goproxy",
+		"-turns", "1", "-requests", "3", "-dir", t.TempDir()}
+	if err := run(t.Context(), args, &out, &out); err != nil {
 		t.Fatalf("%v\n%s", err, &out)
 	}
-	for _, want := range []string{"direct", "path/reference", "mitm/reference", "mitm/goproxy", "path/agent-vault", "mitm/agent-vault"} {
-		if !strings.Contains(out.String(), "\n"+want+" ") {
-			t.Errorf("no row of %s:\n%s", want, &out)
+	for want, n := range map[string]int{"direct": 3, "path/reference": 2, "mitm/reference": 3, "mitm/goproxy": 2, "path/agent-vault": 2, "mitm/agent-vault": 3} {
+		if got := strings.Count(out.String(), "\n"+want+" "); got != n {
+			t.Errorf("%d rows of %s, want %d:\n%s", got, want, n, &out)
 		}
 	}
 }
@@ -64,5 +67,30 @@ func TestOthers(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestFlags(t *testing.T) {
+	o, err := parse([]string{"-scenario", "keep", "-turns", "2", "-agent-vault", "/a/b", "-agent-vault", "new=/c=d"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []build{{"agent-vault", "/a/b"}, {"new", "/c=d"}}; !slices.Equal(o.vaults, want) || o.turns != 2 || !o.scenario.MatchString("keepalive-1") || !o.target.MatchString("x") {
+		t.Errorf("parsed as %+v", o)
+	}
+	for _, bad := range [][]string{{"x"}, {"-turns", "0"}, {"-requests", "-1"}, {"-scenario", "("}, {"-agent-vault", "a,b=/x"}, {"-agent-vault", "/x", "-agent-vault", "/y"}} {
+		if _, err := parse(bad, io.Discard); err == nil {
+			t.Errorf("%q passes", bad)
+		}
+	}
+	if err := run(t.Context(), []string{"-scenario", "nothing"}, io.Discard, io.Discard); err == nil {
+		t.Error("a run without a scenario passes")
+	}
+	var out, help bytes.Buffer
+	if err := run(t.Context(), []string{"-help"}, &out, &help); err != nil || !strings.Contains(help.String(), "-agent-vault old=") {
+		t.Errorf("help: %v\n%s", err, &help)
+	}
+	if err := run(t.Context(), []string{"-list"}, &out, &help); err != nil || !strings.Contains(out.String(), "\nkeepalive-16 ") {
+		t.Errorf("list: %v\n%s", err, &out)
 	}
 }
