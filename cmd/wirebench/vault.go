@@ -180,7 +180,7 @@ func get(ctx context.Context, t *http.Transport, url string) error {
 // buildVault builds agent-vault as the README does, default.pgo included.
 func buildVault(ctx context.Context, dir string) (string, error) {
 	path := filepath.Join(dir, "agent-vault")
-	out, err := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", path, "agentvault/cmd/agent-vault").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "agentvault/cmd/agent-vault").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
