@@ -130,7 +130,7 @@ func (b *bench) startVaults(ctx context.Context) error {
 
 // startVault starts a build and returns both its entrances.
 func (b *bench) startVault(ctx context.Context, v build, suffix string, as variant) (*process, []*target, error) {
-	server, err := startVault(ctx, v.path, b.dir, b.wiring, b.hosts(), as.services, as.sessions)
+	server, err := startVault(ctx, v.path, b.dir, b.wiring, b.hosts(), as)
 	if err != nil {
 		return nil, nil, err
 	}

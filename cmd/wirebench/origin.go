@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -70,44 +71,41 @@ func serveOrigin() error {
 		}
 	}
 	h1, err := serve(&http.Server{Handler: originHandler(), ConnState: count, TLSConfig: &tls.Config{
-		Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}}, true)
+		Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}})
 	if err != nil {
 		return err
 	}
 	h2, err := serve(&http.Server{Handler: originHandler(), ConnState: count, TLSConfig: &tls.Config{
-		Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}}, true)
+		Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}})
 	if err != nil {
 		return err
 	}
 	control, err := serve(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, connections.Load())
-	})}, false)
+	})})
 	if err != nil {
 		return err
 	}
 	return sayReady(originAddr{h1, h2, control})
 }
 
-// serve runs a server on a free port of loopback until the process ends.
-func serve(s *http.Server, withTLS bool) (addr string, err error) {
+// serve runs a server on a free port of loopback until the process ends, over
+// TLS if it is configured.
+func serve(s *http.Server) (addr string, err error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
 	s.ErrorLog = log.New(io.Discard, "", 0)
 	s.ReadHeaderTimeout = 10 * time.Second
+	if s.TLSConfig == nil {
+		go s.Serve(ln) // nothing but the end of the process ends it
+		return ln.Addr().String(), nil
+	}
 	s.Protocols = new(http.Protocols)
 	s.Protocols.SetHTTP1(true)
-	if withTLS {
-		h2 := false
-		for _, p := range s.TLSConfig.NextProtos {
-			h2 = h2 || p == "h2"
-		}
-		s.Protocols.SetHTTP2(h2)
-		go s.ServeTLS(ln, "", "")
-	} else {
-		go s.Serve(ln)
-	}
+	s.Protocols.SetHTTP2(slices.Contains(s.TLSConfig.NextProtos, "h2"))
+	go s.ServeTLS(ln, "", "") // likewise
 	return ln.Addr().String(), nil
 }
 

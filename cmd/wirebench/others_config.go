@@ -16,17 +16,26 @@ import (
 
 // A place is what configurations are filled in with.
 type place struct {
-	Dir, Addr, Host, Port, Origin, OriginPort, CA, Keys, Helper string
+	Dir, Addr, Host string // the proxy's own folder and address, and the origin's name
+	Origin, CA      string // where that is, and the file of its authority
+	OriginPort      string
+	Keys            string // the authority's key and certificate, for who writes them there
+	User            string // to go on as; "" says nothing
+	Helper          string
+}
+
+func placeOf(dir, addr string, w wiring) place {
+	_, port, _ := net.SplitHostPort(w.OriginH1) // of a listener: it has one
+	return place{
+		Dir: dir, Addr: addr, Host: hostH1, Origin: w.OriginH1, OriginPort: port,
+		CA: filepath.Join(w.Dir, caFile), Keys: filepath.Join(dir, "keys.pem"),
+	}
 }
 
 // configure writes a configuration file.
-func configure(path, text string, dir, addr string, w wiring, helper string) error {
-	p := place{Dir: dir, Addr: addr, Host: hostH1, Origin: w.OriginH1, CA: filepath.Join(w.Dir, caFile), Keys: filepath.Join(dir, "keys.pem"), Helper: helper}
-	var err1, err2 error
-	_, p.Port, err1 = net.SplitHostPort(addr)
-	_, p.OriginPort, err2 = net.SplitHostPort(w.OriginH1)
-	t, err3 := template.New("").Parse(text)
-	if err := errors.Join(err1, err2, err3); err != nil {
+func (p place) configure(path, text string) error {
+	t, err := template.New("").Parse(text)
+	if err != nil {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
@@ -37,7 +46,7 @@ func configure(path, text string, dir, addr string, w wiring, helper string) err
 }
 
 const nginxConfig = `daemon off;
-{{if eq .Helper "root"}}user root;{{end}}
+{{with .User}}user {{.}};{{end}}
 worker_processes 2;
 worker_rlimit_nofile 20000;
 pid {{.Dir}}/pid;
@@ -72,12 +81,12 @@ http {
 `
 
 func nginx(_ context.Context, at, dir, addr string, w wiring) (*exec.Cmd, error) {
-	as := ""
+	p := placeOf(dir, addr, w)
 	if os.Geteuid() == 0 {
-		as = "root" // its workers could not enter the folder as another
+		p.User = "root" // its workers could not enter the folder as another
 	}
 	path := filepath.Join(dir, "nginx.conf")
-	return exec.Command(at, "-p", dir, "-e", "stderr", "-c", path), configure(path, nginxConfig, dir, addr, w, as)
+	return exec.Command(at, "-p", dir, "-e", "stderr", "-c", path), p.configure(path, nginxConfig)
 }
 
 const haproxyConfig = `global
@@ -102,7 +111,7 @@ backend origin
 
 func haproxy(_ context.Context, at, dir, addr string, w wiring) (*exec.Cmd, error) {
 	path := filepath.Join(dir, "haproxy.cfg")
-	return exec.Command(at, "-db", "-f", path), configure(path, haproxyConfig, dir, addr, w, "")
+	return exec.Command(at, "-db", "-f", path), placeOf(dir, addr, w).configure(path, haproxyConfig)
 }
 
 const squidConfig = `http_port {{.Addr}} ssl-bump tls-cert={{.Keys}} generate-host-certificates=on dynamic_cert_mem_cache_size=16MB
@@ -135,10 +144,12 @@ func squid(ctx context.Context, at, dir, addr string, w wiring) (*exec.Cmd, erro
 	if out, err := exec.CommandContext(ctx, helper, "-c", "-s", filepath.Join(dir, "leaves"), "-M", "16MB").CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, out)
 	}
+	p := placeOf(dir, addr, w)
+	p.Helper = helper
 	path := filepath.Join(dir, "squid.conf")
 	// It knows where a host is, but not at another port: clients ask for that.
 	hosts := []byte("127.0.0.1 " + hostH1 + "\n")
-	if err := errors.Join(os.WriteFile(filepath.Join(dir, "hosts"), hosts, 0o600), keys(filepath.Join(dir, "keys.pem"), w), configure(path, squidConfig, dir, addr, w, helper)); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "hosts"), hosts, 0o600), keys(p.Keys, w), p.configure(path, squidConfig)); err != nil {
 		return nil, err
 	}
 	return exec.Command(at, "-N", "-f", path), forSquid(w.Dir, dir)
@@ -171,7 +182,7 @@ def server_connect(data: server_hooks.ServerConnectionHookData):
 
 func mitmproxy(_ context.Context, at, dir, addr string, w wiring) (*exec.Cmd, error) {
 	path := filepath.Join(dir, "origin.py")
-	err := errors.Join(keys(filepath.Join(dir, "mitmproxy-ca.pem"), w), configure(path, mitmproxyScript, dir, addr, w, ""))
+	err := errors.Join(keys(filepath.Join(dir, "mitmproxy-ca.pem"), w), placeOf(dir, addr, w).configure(path, mitmproxyScript))
 	_, port, err2 := net.SplitHostPort(addr)
 	return exec.Command(at, "-q", "--listen-host", "127.0.0.1", "--listen-port", port, "-s", path,
 		"--set", "confdir="+dir, "--set", "ssl_verify_upstream_trusted_ca="+filepath.Join(w.Dir, caFile),

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"log"
 	"net"
@@ -14,8 +13,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/elazarl/goproxy"
 )
 
 // The reference is what a proxy on net/http costs at least: an
@@ -75,89 +72,38 @@ func serveReference() error {
 		return err
 	}
 	proxy := &httputil.ReverseProxy{
-		Transport: transport, BufferPool: new(buffers), ErrorLog: log.New(io.Discard, "", 0),
-		Rewrite: func(r *httputil.ProxyRequest) {
-			u := r.Out.URL
-			u.Scheme, u.Host = "https", r.In.Host
-			if rest, ok := strings.CutPrefix(u.Path, "/proxy/"); ok && r.In.TLS == nil {
-				host, path, _ := strings.Cut(rest, "/")
-				u.Host, u.Path, u.RawPath = host, "/"+path, ""
-			}
-			r.Out.Host = u.Host
-		},
+		Rewrite: rewrite, Transport: transport, BufferPool: new(buffers), ErrorLog: log.New(io.Discard, "", 0),
 	}
 	cert, err := tls.LoadX509KeyPair(filepath.Join(w.Dir, leafFile), filepath.Join(w.Dir, leafKeyFile))
 	if err != nil {
 		return err
 	}
 	var addr proxyAddr
-	if addr.Path, err = serve(&http.Server{Handler: proxy}, false); err != nil {
+	if addr.Path, err = serve(&http.Server{Handler: proxy}); err != nil {
 		return err
 	}
 	if addr.TLS, err = serve(&http.Server{Handler: proxy, TLSConfig: &tls.Config{
-		Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}}, true); err != nil {
+		Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}}); err != nil {
 		return err
 	}
-	if addr.Control, err = serve(&http.Server{Handler: collector()}, false); err != nil {
+	if addr.Control, err = serve(&http.Server{Handler: collector()}); err != nil {
 		return err
 	}
 	return sayReady(addr)
 }
 
+// rewrite aims at the host that the client asked for.
+func rewrite(r *httputil.ProxyRequest) {
+	u := r.Out.URL
+	u.Scheme, u.Host = "https", r.In.Host
+	if rest, ok := strings.CutPrefix(u.Path, "/proxy/"); ok && r.In.TLS == nil {
+		host, path, _ := strings.Cut(rest, "/")
+		u.Host, u.Path, u.RawPath = host, "/"+path, ""
+	}
+	r.Out.Host = u.Host
+}
+
+// collector collects garbage for who asks.
 func collector() http.Handler {
 	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory() })
-}
-
-// serveGoproxy is a minimal intercepting proxy on goproxy, with an authority and
-// leaves of its own, each minted once.
-func serveGoproxy() error {
-	w, err := readWiring()
-	if err != nil {
-		return err
-	}
-	transport, err := tunedTransport(w)
-	if err != nil {
-		return err
-	}
-	ca, err := tls.LoadX509KeyPair(filepath.Join(w.Dir, caFile), filepath.Join(w.Dir, caKeyFile))
-	if err != nil {
-		return err
-	}
-	root, err := x509.ParseCertificate(ca.Certificate[0])
-	if err != nil {
-		return err
-	}
-	var configs sync.Map // host → *tls.Config
-	intercept := &goproxy.ConnectAction{
-		Action: goproxy.ConnectMitm,
-		TLSConfig: func(hostport string, _ *goproxy.ProxyCtx) (*tls.Config, error) {
-			host, _, err := net.SplitHostPort(hostport)
-			if err != nil {
-				return nil, err
-			}
-			if c, ok := configs.Load(host); ok {
-				return c.(*tls.Config), nil
-			}
-			leaf, err := mint(root, ca.PrivateKey, host)
-			if err != nil {
-				return nil, err
-			}
-			c, _ := configs.LoadOrStore(host, &tls.Config{Certificates: []tls.Certificate{*leaf}, NextProtos: []string{"http/1.1"}})
-			return c.(*tls.Config), nil
-		},
-	}
-	proxy := goproxy.NewProxyHttpServer()
-	proxy.Logger = log.New(io.Discard, "", 0)
-	proxy.Tr = transport
-	proxy.OnRequest().HandleConnectFunc(func(host string, _ *goproxy.ProxyCtx) (*goproxy.ConnectAction, string) {
-		return intercept, host
-	})
-	var addr proxyAddr
-	if addr.Proxy, err = serve(&http.Server{Handler: proxy}, false); err != nil {
-		return err
-	}
-	if addr.Control, err = serve(&http.Server{Handler: collector()}, false); err != nil {
-		return err
-	}
-	return sayReady(addr)
 }

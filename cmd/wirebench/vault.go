@@ -24,13 +24,11 @@ import (
 // one session is off, since that would be measured instead.
 type vault struct {
 	*process
-	dir      string
-	api      string // http://host:port
-	proxy    string // host:port
-	caPEM    []byte
-	tokens   []string // one per session
-	pprof    string   // unix socket
-	services int
+	api    string // http://host:port
+	proxy  string // host:port
+	caPEM  []byte
+	tokens []string // one per session
+	pprof  string   // unix socket
 }
 
 const vaultConfig = `listen: {api: '127.0.0.1:0', proxy: '127.0.0.1:0'}
@@ -44,12 +42,12 @@ debug: {pprof_socket: pprof}
 var vaultReady = regexp.MustCompile(`ready: API (http://\S+), proxy http://(\S+)$`)
 
 // startVault starts a binary in a folder of its own below dir.
-func startVault(ctx context.Context, binary, dir string, w wiring, hosts []string, services, sessions int) (*vault, error) {
+func startVault(ctx context.Context, binary, dir string, w wiring, hosts []string, as variant) (*vault, error) {
 	home, err := os.MkdirTemp(dir, "vault-")
 	if err != nil {
 		return nil, err
 	}
-	v := &vault{dir: home, pprof: filepath.Join(home, "data", "pprof"), services: services}
+	v := &vault{pprof: filepath.Join(home, "data", "pprof")}
 	var found []string
 	for _, host := range hosts {
 		found = append(found, fmt.Sprintf("%s: '%s'", host, w.origin(host)))
@@ -66,7 +64,7 @@ func startVault(ctx context.Context, binary, dir string, w wiring, hosts []strin
 		return nil, err
 	}
 	v.process, v.api, v.proxy = p, m[1], m[2]
-	if err := v.setUp(ctx, sessions); err != nil {
+	if err := v.setUp(ctx, as); err != nil {
 		v.stop()
 		return nil, fmt.Errorf("%s: %w", binary, err)
 	}
@@ -74,17 +72,17 @@ func startVault(ctx context.Context, binary, dir string, w wiring, hosts []strin
 }
 
 // setUp is what an owner does.
-func (v *vault) setUp(ctx context.Context, sessions int) error {
+func (v *vault) setUp(ctx context.Context, as variant) error {
 	var login, session struct{ Token string }
 	if err := v.call(ctx, "POST", "/v1/auth/register", "", map[string]any{"email": "owner@bench.example", "password": "a password of the benchmark"}, &login); err != nil {
 		return err
 	}
 	declared := map[string]any{"vaults": []any{map[string]any{
-		"name": "default", "services": v.declaration(), "credentials": map[string]string{"KEY": credential}}}}
+		"name": "default", "services": declaration(as.services), "credentials": map[string]string{"KEY": credential}}}}
 	if err := v.call(ctx, "POST", "/v1/apply", login.Token, declared, nil); err != nil {
 		return err
 	}
-	for range sessions {
+	for range as.sessions {
 		if err := v.call(ctx, "POST", "/v1/sessions", login.Token, map[string]any{"vault": "default"}, &session); err != nil {
 			return err
 		}
@@ -95,7 +93,7 @@ func (v *vault) setUp(ctx context.Context, sessions int) error {
 
 // declaration is the services: three for the origin, the others for hosts that
 // no request names.
-func (v *vault) declaration() []any {
+func declaration(services int) []any {
 	one := func(name, host string) any {
 		return map[string]any{"name": name, "host": host, "auth": map[string]string{"type": "bearer", "token": "KEY"},
 			"rules": []any{
@@ -104,7 +102,7 @@ func (v *vault) declaration() []any {
 			}}
 	}
 	list := []any{one("origin-h1", hostH1), one("origin-h2", hostH2), one("origin-any", "*."+domain)}
-	for i := len(list); i < v.services; i++ {
+	for i := len(list); i < services; i++ {
 		list = append(list, one(fmt.Sprintf("other-%d", i), fmt.Sprintf("api-%d.other.example", i)))
 	}
 	return list
