@@ -94,7 +94,10 @@ type pool struct {
 
 // connect opens connections; each asks as the next session.
 func connect(ctx context.Context, t *target, connections int, want []byte, request func(session int) []byte) (*pool, error) {
-	p := &pool{want: want, clients: make([]*client, connections), requests: make([][]byte, connections), bufs: make([][]byte, connections), took: make([][]time.Duration, connections)}
+	p := &pool{
+		want: want, clients: make([]*client, connections), requests: make([][]byte, connections),
+		bufs: make([][]byte, connections), took: make([][]time.Duration, connections),
+	}
 	err := each(ctx, min(connections, 8), connections, func(_, i int) (err error) {
 		p.clients[i], err = t.dial(ctx, hostH1, i)
 		p.requests[i] = request(i)
@@ -118,9 +121,7 @@ func (p *pool) close() {
 
 // run sends n requests over all connections and notes how long each took.
 func (p *pool) run(ctx context.Context, n int) error {
-	for i := range p.took {
-		p.took[i] = p.took[i][:0]
-	}
+	p.forget()
 	return each(ctx, len(p.clients), n, func(c, _ int) error {
 		begin := time.Now()
 		if err := p.clients[c].exchange(p.requests[c], p.want, p.bufs[c]); err != nil {
@@ -129,6 +130,13 @@ func (p *pool) run(ctx context.Context, n int) error {
 		p.took[c] = append(p.took[c], time.Since(begin))
 		return nil
 	})
+}
+
+// forget forgets how long things took.
+func (p *pool) forget() {
+	for i := range p.took {
+		p.took[i] = p.took[i][:0]
+	}
 }
 
 func (p *pool) all() []time.Duration {
