@@ -106,3 +106,15 @@ func TestFrames(t *testing.T) {
 		t.Errorf("accept = %q", got)
 	}
 }
+
+func TestArrivals(t *testing.T) {
+	const two = "data: {\"sent\": 1, \"delta\": \"a\"}\n\ndata: {\"sent\": 2, \"delta\": \"b\"}\n\n"
+	if took, err := arrivals(strings.NewReader(two)); err != nil || len(took) != 2 || took[0] <= took[1] {
+		t.Errorf("arrivals = %v, %v", took, err)
+	}
+	for _, bad := range []string{"event: x\n\n", "data: {\"sent\": x, \n\n", "data: {\"sent\": 1, \"delta\": \"a\"}\n\n!\n"} {
+		if took, err := arrivals(strings.NewReader(bad)); err == nil {
+			t.Errorf("%q passes as %v", bad, took)
+		}
+	}
+}
