@@ -57,7 +57,9 @@ type FillerOptions struct {
 // Bounds of a Filler's work.
 const (
 	fillPace    = 200 * time.Millisecond // least time between two looks at the log
-	fillBatch   = 500                    // records of one transaction
+	fillMany    = 64                     // records of a look, from which on the next one waits longer:
+	fillBusy    = time.Second            // so that a transaction has as much as can wait
+	fillBatch   = 10_000                 // records of one transaction
 	forgetBatch = 500                    // rows of one transaction
 	forgetEvery = time.Hour
 	fillLast    = 5 * time.Second // for what is left at the end
@@ -73,6 +75,7 @@ type Filler struct {
 	anew bool          // begin at the oldest record
 	sick bool          // the last attempt failed; said once
 	dec  decoder
+	busy bool // the last look found many records
 
 	asked chan chan struct{} // for what there is now; answered by closing
 }
@@ -137,7 +140,11 @@ func (f *Filler) CatchUp(ctx context.Context) {
 // wait returns after a pause, when there is something to read, or to forget; or
 // at once, when somebody asks for what there is now.
 func (f *Filler) wait(ctx context.Context) (asked chan struct{}) {
-	pause := time.NewTimer(fillPace)
+	pace := fillPace
+	if f.busy {
+		pace = fillBusy
+	}
+	pause := time.NewTimer(pace)
 	defer pause.Stop()
 	select {
 	case <-pause.C:
@@ -179,8 +186,11 @@ func (f *Filler) Fill(ctx context.Context) error {
 	if err := f.open(ctx); err != nil {
 		return err
 	}
+	taken := 0
 	for {
 		b, n, err := f.read()
+		taken += n
+		f.busy = taken >= fillMany
 		if errors.Is(err, errAnotherLog) {
 			f.o.Log.Error("the request log is filled anew from the oldest record", "err", err)
 			f.anew = true
@@ -198,7 +208,9 @@ func (f *Filler) Fill(ctx context.Context) error {
 		if err := f.o.Into.AppendRequests(ctx, b); err != nil {
 			return errors.Join(err, f.close()) // and begin again behind what is stored
 		}
-		f.tail = b.Tail
+		if f.tail = b.Tail; n < fillBatch {
+			return nil // what came meanwhile is for the next look
+		}
 	}
 }
 
@@ -238,10 +250,11 @@ func (f *Filler) close() error {
 	return err
 }
 
-// read makes a batch of the next records, and returns how many lines it is of.
+// read makes a batch of the next records, and returns how many lines it is of:
+// fillBatch, unless these are all there are for now.
 func (f *Filler) read() (vault.RequestBatch, int, error) {
 	b := vault.RequestBatch{Uses: make(map[vault.CredentialUse]time.Time), Tail: f.tail}
-	at := make(map[string]int, fillBatch) // by request id: index into b.Requests
+	at := make(map[string]int) // by request id: index into b.Requests
 	var oldest time.Time
 	if f.o.Retention > 0 {
 		oldest = f.o.Now().Add(-f.o.Retention)

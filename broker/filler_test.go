@@ -191,11 +191,11 @@ func (s *failing) AppendRequests(ctx context.Context, b vault.RequestBatch) erro
 // Wherever a filler stops, the next one goes on, and no row is lost or doubled.
 func TestFillerGoesOnWhereItWasKilled(t *testing.T) {
 	f := newFilling(t)
-	const n = 1300 // more than two batches of intents and outcomes
+	const n = 11_000 // more than two batches of intents and outcomes
 	for i := range n {
-		appendAll(t, f.audit, f.intent(fmt.Sprintf("r%04d", i)))
+		appendAll(t, f.audit, f.intent(fmt.Sprintf("r%05d", i)))
 		if i >= 10 {
-			appendAll(t, f.audit, f.outcome(fmt.Sprintf("r%04d", i-10), 200))
+			appendAll(t, f.audit, f.outcome(fmt.Sprintf("r%05d", i-10), 200))
 		}
 	}
 	for at := 1; at <= 6; at++ {
@@ -213,7 +213,7 @@ func TestFillerGoesOnWhereItWasKilled(t *testing.T) {
 	rows := f.rows()
 	unknown := 0
 	for i, r := range rows {
-		if r.ID != fmt.Sprintf("r%04d", i) {
+		if r.ID != fmt.Sprintf("r%05d", i) {
 			t.Fatalf("row %d is %s", i, r.ID)
 		}
 		if r.Status == nil {
