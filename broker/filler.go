@@ -17,10 +17,10 @@ type RequestLog interface {
 	// LogTail returns how far the audit log has been taken in, and whether there
 	// are any rows.
 	LogTail(ctx context.Context) (tail vault.LogTail, rows bool, err error)
-	// AppendRequests takes a stretch in, whole or not at all.
+	// AppendRequests takes a stretch in, with its tail, whole or not at all.
 	AppendRequests(ctx context.Context, b vault.RequestBatch) error
 	// ForgetRequests deletes some of what began before a time, and returns how
-	// many.
+	// many: limit or more, unless that is all.
 	ForgetRequests(ctx context.Context, before time.Time, limit int) (int64, error)
 }
 
@@ -60,14 +60,15 @@ const (
 	fillMany    = 64                     // records of a look, from which on the next one waits longer:
 	fillBusy    = time.Second            // so that a transaction has as much as can wait
 	fillBatch   = 10_000                 // records of one transaction
-	forgetBatch = 500                    // rows of one transaction
+	forgetBatch = 10_000                 // rows of one transaction
 	forgetEvery = time.Hour
 	fillLast    = 5 * time.Second // for what is left at the end
 )
 
 // A Filler copies the audit log of this node into the request log, behind the
 // exchanges. What it has copied and how far it has come are stored together, so
-// that a killed one goes on where it was, and copying twice changes nothing.
+// that a killed one goes on where it was. What it copies anew, over rows that are
+// there, changes nothing.
 type Filler struct {
 	o    FillerOptions
 	tail vault.LogTail
@@ -224,7 +225,7 @@ func (f *Filler) open(ctx context.Context) error {
 		return err
 	}
 	if f.anew || !rows {
-		tail = vault.LogTail{}
+		tail = vault.LogTail{Again: rows}
 	}
 	in := audit.NewReader(f.o.Path, audit.Position{Segment: tail.Segment, Offset: tail.Offset, MAC: tail.MAC})
 	fits, err := in.Fits()
@@ -235,7 +236,7 @@ func (f *Filler) open(ctx context.Context) error {
 		if err := in.Close(); err != nil {
 			return err
 		}
-		tail, in = vault.LogTail{}, audit.NewReader(f.o.Path, audit.Position{})
+		tail, in = vault.LogTail{Again: rows}, audit.NewReader(f.o.Path, audit.Position{})
 	}
 	f.tail, f.in, f.anew = tail, in, false
 	return nil
@@ -253,7 +254,7 @@ func (f *Filler) close() error {
 // read makes a batch of the next records, and returns how many lines it is of:
 // fillBatch, unless these are all there are for now.
 func (f *Filler) read() (vault.RequestBatch, int, error) {
-	b := vault.RequestBatch{Uses: make(map[vault.CredentialUse]time.Time), Tail: f.tail}
+	b := vault.RequestBatch{Uses: make(map[vault.CredentialUse]time.Time), Tail: f.tail, Again: f.tail.Again}
 	at := make(map[string]int) // by request id: index into b.Requests
 	var oldest time.Time
 	if f.o.Retention > 0 {
@@ -268,6 +269,7 @@ func (f *Filler) read() (vault.RequestBatch, int, error) {
 		var bad *audit.BadLineError
 		switch {
 		case errors.Is(err, io.EOF):
+			b.Tail.Again = false
 			return b, n, nil
 		case errors.As(err, &bad):
 			f.o.Log.Error("a line of the audit log is left out of the request log", "err", err)
@@ -275,6 +277,7 @@ func (f *Filler) read() (vault.RequestBatch, int, error) {
 			return b, n, err
 		case f.o.Safe != nil && rec.Seq > f.o.Safe():
 			f.in.Unread()
+			b.Tail.Again = false
 			return b, n, nil
 		default:
 			b.Tail.Seq = rec.Seq
@@ -318,7 +321,7 @@ func (f *Filler) add(b *vault.RequestBatch, at map[string]int, rec Record, oldes
 	i, ok := at[r.ID]
 	if !ok {
 		at[r.ID] = len(b.Requests)
-		b.Requests = append(b.Requests, r)
+		b.Requests, b.Fresh = append(b.Requests, r), append(b.Fresh, r.Status == nil)
 	} else if r.Status != nil && b.Requests[i].Status == nil {
 		r.Time = b.Requests[i].Time
 		b.Requests[i] = r

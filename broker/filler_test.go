@@ -260,8 +260,8 @@ func TestFillerRebuilds(t *testing.T) {
 	if segments, err := filepath.Glob(filepath.Join(filepath.Dir(f.path), "audit.*.log")); err != nil || len(segments) < 10 || len(want) != 600 {
 		t.Fatalf("%d full segments, %d rows, %v", len(segments), len(want), err)
 	}
-	for what, lost := range map[string]int{"all": 10_000, "some": 250} {
-		if _, err := f.db.ForgetRequests(t.Context(), f.now.Add(time.Hour), lost); err != nil {
+	for what, lost := range map[string]time.Time{"all": f.now, "some": f.now.Add(-350 * time.Second)} {
+		if _, err := f.db.ForgetRequests(t.Context(), lost, 10_000); err != nil {
 			t.Fatal(err)
 		}
 		r, err := broker.NewFiller(broker.FillerOptions{Path: f.path, Into: f.db, Anew: what == "some"})
@@ -274,6 +274,46 @@ func TestFillerRebuilds(t *testing.T) {
 		byTime := cmp.Options{cmpopts.IgnoreFields(vault.Request{}, "Change", "Row"), cmpopts.EquateEmpty()}
 		if d := cmp.Diff(want, f.rows(), byTime); d != "" {
 			t.Errorf("%s lost: %s", what, d)
+		}
+	}
+}
+
+// A filler that was killed while it filled anew goes on as carefully, whoever
+// starts the next.
+func TestFillerKilledWhileItRebuilds(t *testing.T) {
+	f := newFilling(t)
+	const n = 11_000
+	for i := range n {
+		f.now = f.now.Add(time.Millisecond)
+		appendAll(t, f.audit, f.intent(fmt.Sprintf("r%05d", i)))
+		if i >= 10 && i%100 != 0 {
+			appendAll(t, f.audit, f.outcome(fmt.Sprintf("r%05d", i-10), 200))
+		}
+	}
+	f.fill()
+	want := f.rows()
+	lost := f.now.Add(-n / 2 * time.Millisecond)
+	for _, after := range []bool{false, true} {
+		if _, err := f.db.ForgetRequests(t.Context(), lost, 10_000); err != nil {
+			t.Fatal(err)
+		}
+		r, err := broker.NewFiller(broker.FillerOptions{Path: f.path, Into: &failing{f.db, 2, after}, Anew: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Fill(t.Context()); !errors.Is(err, errKilled) {
+			t.Fatal(err)
+		}
+		if tail, _, err := f.db.LogTail(t.Context()); err != nil || !tail.Again {
+			t.Fatalf("the tail of one that was killed: %+v, %v", tail, err)
+		}
+		f.fill()
+		if tail, _, err := f.db.LogTail(t.Context()); err != nil || tail.Again {
+			t.Fatalf("the tail of one that has all: %+v, %v", tail, err)
+		}
+		place := cmp.Options{cmpopts.IgnoreFields(vault.Request{}, "Change", "Row"), cmpopts.EquateEmpty()}
+		if d := cmp.Diff(want, f.rows(), place); d != "" {
+			t.Errorf("killed after the batch %t: %s", after, d)
 		}
 	}
 }

@@ -19,16 +19,16 @@ func (db *DB) Logged() (<-chan struct{}, func()) { return db.logged.subscribe() 
 // request log has any rows.
 func (db *DB) LogTail(ctx context.Context) (tail vault.LogTail, rows bool, err error) {
 	err = read(ctx, db.readers, func(t *tx) error {
-		if err := t.one(`SELECT EXISTS (SELECT 1 FROM requests)`, nil, &rows); err != nil {
+		if tail, err = t.logTail(); err != nil {
 			return err
 		}
-		tail, err = t.logTail()
-		return err
+		return t.one(`SELECT again, EXISTS (SELECT 1 FROM request_blocks) FROM request_log`, nil, &tail.Again, &rows)
 	})
 	return tail, rows, err
 }
 
-// logTail is the zero one when nothing has been taken in yet.
+// logTail is the zero one when nothing has been taken in yet. It leaves Again
+// out, which older stores have not.
 func (t *tx) logTail() (tail vault.LogTail, err error) {
 	err = t.one(`SELECT segment, bytes, seq, mac FROM log_tail`, nil, &tail.Segment, &tail.Offset, &tail.Seq, &tail.MAC)
 	if errors.Is(err, vault.ErrNotFound) {
@@ -39,13 +39,15 @@ func (t *tx) logTail() (tail vault.LogTail, err error) {
 
 // CountRequests returns how many rows the request log has.
 func (db *DB) CountRequests(ctx context.Context) (n int, err error) {
-	err = read(ctx, db.browse, func(t *tx) error { return t.one(`SELECT count(*) FROM requests`, nil, &n) })
+	err = read(ctx, db.browse, func(t *tx) error {
+		return t.one(`SELECT coalesce(sum(requests), 0) FROM request_blocks`, nil, &n)
+	})
 	return n, err
 }
 
 // AppendRequests takes in what a stretch of an audit log says. No decision
-// depends on it, so the revision stays, and only Logged signals. A row without
-// a status gets its outcome; one that has it stays as it is.
+// depends on it, so the revision stays, and only Logged signals. A request that
+// is open gets its outcome.
 func (db *DB) AppendRequests(ctx context.Context, b vault.RequestBatch) error {
 	if _, err := db.write(ctx, func(t *tx) error { return t.appendRequests(b) }); err != nil {
 		return err
@@ -54,30 +56,38 @@ func (db *DB) AppendRequests(ctx context.Context, b vault.RequestBatch) error {
 	return nil
 }
 
-const insertRequest = `INSERT INTO requests (change, id, seq, time, entrance, session, agent, agent_kind, vault_id, vault, service,
-		target, host, method, path, credentials, status, fault, bytes_in, bytes_out, duration_micros, scrubbed)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-	ON CONFLICT (id) DO UPDATE SET change = excluded.change, seq = excluded.seq, status = excluded.status, fault = excluded.fault,
-		bytes_in = excluded.bytes_in, bytes_out = excluded.bytes_out, duration_micros = excluded.duration_micros, scrubbed = excluded.scrubbed
-	WHERE requests.status IS NULL AND excluded.status IS NOT NULL`
-
 func (t *tx) appendRequests(b vault.RequestBatch) error {
 	change, err := t.LastChange()
 	if err != nil {
 		return err
 	}
-	insert, err := t.sql.PrepareContext(t.ctx, insertRequest)
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	defer insert.Close()
-	for _, r := range b.Requests {
-		keys := asJSON{slices.Concat([]string{}, r.Credentials)} // [], not null, for none
-		change++
-		if _, err := insert.ExecContext(t.ctx, change, r.ID, r.Seq, ms(r.Time), r.Entrance, r.SessionID, r.Agent, r.AgentKind, r.VaultID, r.Vault, r.Service,
-			r.Target, r.Host, r.Method, r.Path, keys, r.Status, r.Fault, r.BytesIn, r.BytesOut, r.Micros, r.Scrubbed); err != nil {
-			return fmt.Errorf("store: %w", err)
+	if b.Again {
+		if b.Requests, err = t.missing(b.Requests); err != nil {
+			return err
 		}
+		b.Fresh = nil
+	}
+	began, err := t.takeOpen(b)
+	if err != nil {
+		return err
+	}
+	ended := make([]vault.Request, 0, len(b.Requests))
+	for _, r := range b.Requests {
+		change++
+		r.Row, r.Change = change, change
+		if r.Status == nil {
+			if err := t.putBlock([]vault.Request{r}); err != nil {
+				return err
+			}
+			continue
+		}
+		if open, ok := began[r.ID]; ok {
+			r.Time, r.Row = open.Time, open.Row // what the outcome says of the beginning is counted back
+		}
+		ended = append(ended, r)
+	}
+	if err := t.putEnded(ended); err != nil {
+		return err
 	}
 	for use, at := range b.Uses {
 		if err := t.exec(`INSERT INTO credential_uses (vault_id, key, last_used) VALUES (?, ?, ?)
@@ -86,162 +96,243 @@ func (t *tx) appendRequests(b vault.RequestBatch) error {
 		}
 	}
 	return errors.Join(
-		t.exec(`UPDATE request_changes SET value = ?`, change),
+		t.exec(`UPDATE request_log SET change = ?, again = ?`, change, b.Tail.Again),
 		t.exec(`INSERT INTO log_tail (id, segment, bytes, seq, mac) VALUES (1, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
 			segment = excluded.segment, bytes = excluded.bytes, seq = excluded.seq, mac = excluded.mac`,
 			b.Tail.Segment, b.Tail.Offset, b.Tail.Seq, b.Tail.MAC),
 	)
 }
 
-// ForgetRequests deletes rows that began before a time, limit of them at most,
-// and returns how many.
-func (db *DB) ForgetRequests(ctx context.Context, before time.Time, limit int) (n int64, err error) {
-	_, err = db.write(ctx, func(t *tx) error {
-		res, err := t.sql.ExecContext(t.ctx, `DELETE FROM requests WHERE n IN (SELECT n FROM requests WHERE time < ? ORDER BY time LIMIT ?)`, ms(before), limit)
+// takeOpen removes the open requests that end in a batch, and returns them by
+// id.
+func (t *tx) takeOpen(b vault.RequestBatch) (map[string]vault.Request, error) {
+	var ids []string
+	for i, r := range b.Requests {
+		if r.Status != nil && (b.Fresh == nil || !b.Fresh[i]) {
+			ids = append(ids, r.ID)
+		}
+	}
+	if ids == nil {
+		return nil, nil
+	}
+	blocks, err := list(t, scanPacked, `DELETE FROM request_blocks WHERE open IN (SELECT value FROM json_each(?)) RETURNING last, classes, entries`, asJSON{ids})
+	if err != nil {
+		return nil, err
+	}
+	began := make(map[string]vault.Request, len(blocks))
+	for _, b := range blocks {
+		requests, _ := b.unpack() // of one that cannot be read, the outcome says enough
+		for _, r := range requests {
+			began[r.ID] = r
+		}
+	}
+	return began, nil
+}
+
+// putEnded stores requests that have ended, behind all others.
+func (t *tx) putEnded(requests []vault.Request) error {
+	if len(requests) == 0 {
+		return nil
+	}
+	before, err := t.takeSmall(len(requests))
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(append(before, requests...), blockMost) {
+		if err := t.putBlock(part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeSmall removes the newest blocks of ended requests, and returns what was in
+// them, as long as each has no more than what n requests and the blocks behind it
+// come to, and all fit into one. So a quiet log has few small blocks, of which
+// each is twice as large as the next, and a request is written again about ten
+// times until its block is full.
+func (t *tx) takeSmall(n int) ([]vault.Request, error) {
+	var requests []vault.Request
+	for {
+		var last int64
+		var size int
+		err := t.one(`SELECT last, requests FROM request_blocks WHERE open IS NULL ORDER BY last DESC LIMIT 1`, nil, &last, &size)
+		if errors.Is(err, vault.ErrNotFound) || err == nil && (size > n || size+n > blockMost) {
+			return requests, nil
+		}
 		if err != nil {
+			return nil, err
+		}
+		b, err := first(t, scanPacked, selectPacked+`WHERE last = ?`, last)
+		if err != nil {
+			return nil, err
+		}
+		earlier, err := b.unpack()
+		if err != nil {
+			return requests, nil // what cannot be read stays, and stops nothing
+		}
+		if err := t.exec(`DELETE FROM request_blocks WHERE last = ?`, last); err != nil {
+			return nil, err
+		}
+		requests = append(earlier, requests...)
+		n += size
+	}
+}
+
+// putBlock stores requests as one block: any that have ended, or one that has
+// not and is not there yet.
+func (t *tx) putBlock(requests []vault.Request) error {
+	b := makeBlock(requests)
+	var open any
+	if requests[0].Status == nil {
+		open = requests[0].ID
+	}
+	if t.putsBlock == nil {
+		var err error
+		if t.putsBlock, err = t.sql.PrepareContext(t.ctx, insertBlock); err != nil {
 			return fmt.Errorf("store: %w", err)
 		}
-		n, err = res.RowsAffected()
+	}
+	if _, err := t.putsBlock.ExecContext(t.ctx, b.last, b.first, b.requests, b.oldest, b.newest, int64(b.lowSeq), int64(b.topSeq), open, b.classes, b.entries); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	return nil
+}
+
+const insertBlock = `INSERT INTO request_blocks (last, first, requests, oldest, newest, low_seq, top_seq, open, classes, entries)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (open) WHERE open IS NOT NULL DO NOTHING`
+
+// missing returns those of a batch that the log does not have. What has ended is
+// known by id in the blocks that have its record's seq, and what is open in
+// those of its time. A block that cannot be read is removed: who fills anew
+// brings back what was in it.
+func (t *tx) missing(requests []vault.Request) ([]vault.Request, error) {
+	has, damage, err := t.have(requests)
+	if err != nil {
+		return nil, err
+	}
+	for _, last := range damage {
+		if err := t.exec(`DELETE FROM request_blocks WHERE last = ?`, last); err != nil {
+			return nil, err
+		}
+	}
+	var out []vault.Request
+	ended := []string{} // an intent that came up again is not open for that
+	for _, r := range requests {
+		switch {
+		case !has[r.ID]:
+			out = append(out, r)
+		case r.Status != nil:
+			ended = append(ended, r.ID)
+		}
+	}
+	return out, t.exec(`DELETE FROM request_blocks WHERE open IN (SELECT value FROM json_each(?))`, asJSON{ended})
+}
+
+// have says which requests the log has as ended, and which of its blocks cannot
+// be read. Of what is open, putBlock knows.
+func (t *tx) have(requests []vault.Request) (has map[string]bool, damage []int64, err error) {
+	var seqs, times span
+	wanted := make(map[string]bool, len(requests))
+	for _, r := range requests {
+		wanted[r.ID] = true
+		if r.Status != nil {
+			seqs.add(int64(r.Seq))
+		} else {
+			times.add(ms(r.Time))
+		}
+	}
+	rows, err := t.sql.QueryContext(t.ctx, selectPacked+`
+		WHERE ? AND low_seq <= ? AND top_seq >= ? OR ? AND oldest <= ? AND newest >= ?`,
+		seqs.any, seqs.most, seqs.least, times.any, times.most, times.least)
+	if err != nil {
+		return nil, nil, fmt.Errorf("store: %w", err)
+	}
+	defer rows.Close()
+	has = make(map[string]bool)
+	for rows.Next() {
+		var b block
+		if err := scanPacked(rows, &b); err != nil {
+			return nil, nil, fmt.Errorf("store: %w", err)
+		}
+		there, err := b.unpack()
+		if err != nil {
+			damage = append(damage, b.last)
+			continue
+		}
+		for _, r := range there {
+			if r.Status != nil && wanted[r.ID] {
+				has[r.ID] = true
+			}
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, nil, fmt.Errorf("store: %w", err)
+	}
+	return has, damage, nil
+}
+
+// A span is from the least to the most of some numbers.
+type span struct {
+	least, most int64
+	any         bool
+}
+
+func (s *span) add(n int64) {
+	if !s.any {
+		*s = span{n, n, true}
+	}
+	s.least, s.most = min(s.least, n), max(s.most, n)
+}
+
+const selectPacked = `SELECT last, classes, entries FROM request_blocks `
+
+func scanPacked(rows *sql.Rows, b *block) error { return rows.Scan(&b.last, &b.classes, &b.entries) }
+
+// ForgetRequests deletes rows that began before a time, and returns how many. It
+// ends behind the block with which they are limit or more.
+func (db *DB) ForgetRequests(ctx context.Context, before time.Time, limit int) (n int64, err error) {
+	_, err = db.write(ctx, func(t *tx) error {
+		n, err = t.forgetRequests(ms(before), int64(limit))
 		return err
 	})
 	return n, err
 }
 
-// filter is what all queries of the log have in common.
-func (t *tx) filter(q vault.RequestQuery) (*where, error) {
-	w := new(where)
-	if q.Agent != "" {
-		column := "agent"
-		if err := t.one(`SELECT 1 FROM requests WHERE agent = ? LIMIT 1`, []any{q.Agent}, new(int)); errors.Is(err, vault.ErrNotFound) {
-			column = "session"
-		} else if err != nil {
-			return nil, err
+func (t *tx) forgetRequests(before, limit int64) (n int64, err error) {
+	old, err := list(t, func(rows *sql.Rows, b *block) error { return rows.Scan(&b.last, &b.requests, &b.newest) },
+		`SELECT last, requests, newest FROM request_blocks WHERE oldest < ? ORDER BY last LIMIT ?`, before, limit)
+	if err != nil {
+		return 0, err
+	}
+	for _, b := range old {
+		if n >= limit {
+			break
 		}
-		w.and(column+" = ?", q.Agent)
-	}
-	w.in("vault_id", q.VaultIDs)
-	w.in("target", q.Targets)
-	if q.Faults != nil {
-		w.and("fault <> ''") // so that the index can be used
-		w.in("fault", q.Faults)
-	}
-	if q.Host != "" {
-		w.and("host = ?", q.Host)
-	}
-	if q.From != 0 || q.To != 0 {
-		w.and("status BETWEEN ? AND ?", q.From, q.To)
-	}
-	if q.Unknown {
-		w.and("status IS NULL")
-	}
-	if !q.Since.IsZero() {
-		w.and("time >= ?", ms(q.Since))
-	}
-	if !q.Until.IsZero() {
-		w.and("time < ?", ms(q.Until))
-	}
-	return w, nil
-}
-
-const selectRequests = `SELECT n, change, id, seq, time, entrance, session, agent, agent_kind, vault_id, vault, service, target, host,
-	method, path, credentials, status, fault, bytes_in, bytes_out, duration_micros, scrubbed FROM requests`
-
-func scanRequest(rows *sql.Rows, r *vault.Request) error {
-	return rows.Scan(&r.Row, &r.Change, &r.ID, &r.Seq, millis{&r.Time}, &r.Entrance, &r.SessionID, &r.Agent, &r.AgentKind, &r.VaultID, &r.Vault, &r.Service, &r.Target, &r.Host,
-		&r.Method, &r.Path, asJSON{&r.Credentials}, &r.Status, &r.Fault, &r.BytesIn, &r.BytesOut, &r.Micros, &r.Scrubbed)
-}
-
-func (t *tx) ListRequests(q vault.RequestQuery) ([]vault.Request, error) {
-	w, err := t.filter(q)
-	if err != nil {
-		return nil, err
-	}
-	from, order := "", " ORDER BY time DESC, n DESC"
-	switch {
-	case q.Follow:
-		w.and("change > ?", q.AfterChange)
-		// Few rows are newer, and no other index says which.
-		from, order = " INDEXED BY requests_by_change", " ORDER BY change"
-	case !q.BeforeTime.IsZero():
-		w.and("(time, n) < (?, ?)", ms(q.BeforeTime), q.BeforeRow)
-	}
-	if q.Unknown && !q.Follow {
-		from = " INDEXED BY requests_unknown" // likewise
-	}
-	return list(t, scanRequest, selectRequests+from+w.String()+order+" LIMIT ?", append(w.args, q.Limit)...)
-}
-
-func (t *tx) LastChange() (n int64, err error) {
-	return n, t.one(`SELECT value FROM request_changes`, nil, &n)
-}
-
-// most is how many names of agents or methods an aggregate keeps.
-const most = 20
-
-func (t *tx) RefusedHosts(q vault.RequestQuery) ([]vault.RefusedHost, error) {
-	w, err := t.filter(q)
-	if err != nil {
-		return nil, err
-	}
-	// A stream that was cut when its service went has the fault too, but not the
-	// status.
-	w.and("fault <> '' AND fault = 'forbidden' AND status = 403")
-	return list(t, func(rows *sql.Rows, h *vault.RefusedHost) error {
-		return rows.Scan(&h.VaultID, &h.Vault, &h.Target, &h.Count, millis{&h.LastAt}, jsonSet{&h.Agents}, jsonSet{&h.Methods})
-	}, `SELECT vault_id, max(vault), target, count(*) AS times, max(time) AS last, json_group_array(DISTINCT agent), json_group_array(DISTINCT method)
-		FROM requests`+w.String()+` GROUP BY vault_id, target ORDER BY times DESC, last DESC, target LIMIT ?`, append(w.args, q.Limit)...)
-}
-
-func (t *tx) RequestShapes(q vault.RequestQuery, f func(vault.RequestShape) error) error {
-	w, err := t.filter(q)
-	if err != nil {
-		return err
-	}
-	rows, err := t.sql.QueryContext(t.ctx, `SELECT target, method, path, count(*), max(time), json_group_array(DISTINCT agent)
-		FROM requests`+w.String()+` GROUP BY target, method, path LIMIT ?`, append(w.args, q.Limit)...)
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var s vault.RequestShape
-		if err := rows.Scan(&s.Target, &s.Method, &s.Path, &s.Count, millis{&s.LastAt}, jsonSet{&s.Agents}); err != nil {
-			return fmt.Errorf("store: %w", err)
+		gone := int64(b.requests)
+		if b.newest >= before {
+			if gone, err = t.forgetPart(b.last, before); err != nil {
+				return 0, err
+			}
+		} else if err := t.exec(`DELETE FROM request_blocks WHERE last = ?`, b.last); err != nil {
+			return 0, err
 		}
-		if err := f(s); err != nil {
-			return err
-		}
+		n += gone
 	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	return nil
+	return n, nil
 }
 
-func (t *tx) CredentialUses(vaultID string) (map[string]time.Time, error) {
-	type use struct {
-		key string
-		at  time.Time
+// forgetPart takes out of a block what began before a time, and leaves the rest.
+func (t *tx) forgetPart(last, before int64) (int64, error) {
+	b, err := first(t, scanPacked, selectPacked+`WHERE last = ?`, last)
+	if err != nil {
+		return 0, err
 	}
-	all, err := list(t, func(rows *sql.Rows, u *use) error { return rows.Scan(&u.key, millis{&u.at}) },
-		`SELECT key, last_used FROM credential_uses WHERE vault_id = ?`, vaultID)
-	uses := make(map[string]time.Time, len(all))
-	for _, u := range all {
-		uses[u.key] = u.at
+	requests, err := b.unpack()
+	if err != nil {
+		return 0, damaged(last, err)
 	}
-	return uses, err
-}
-
-// jsonSet is an aggregate of texts: those that are not empty, sorted, and no
-// more than most.
-type jsonSet struct{ l *[]string }
-
-func (j jsonSet) Scan(v any) error {
-	if err := (asJSON{j.l}).Scan(v); err != nil {
-		return err
-	}
-	set := slices.DeleteFunc(*j.l, func(s string) bool { return s == "" })
-	slices.Sort(set)
-	*j.l = set[:min(len(set), most)]
-	return nil
+	kept := slices.DeleteFunc(slices.Clone(requests), func(r vault.Request) bool { return ms(r.Time) < before })
+	err = t.exec(`DELETE FROM request_blocks WHERE last = ?`, last)
+	return int64(len(requests) - len(kept)), errors.Join(err, t.putBlock(kept))
 }

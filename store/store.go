@@ -184,7 +184,7 @@ func (db *DB) migrate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := goose.NewProvider(goose.DialectSQLite3, db.writer, sub, goose.WithLogger(goose.NopLogger()))
+	p, err := goose.NewProvider(goose.DialectSQLite3, db.writer, sub, goose.WithGoMigrations(carryRequests()), goose.WithLogger(goose.NopLogger()))
 	if err != nil {
 		return err
 	}

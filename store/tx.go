@@ -20,6 +20,8 @@ type tx struct {
 	decides  bool  // something changed that decisions depend on
 	removed  bool  // something was deleted or replaced that should not linger
 	revision int64 // after the commit
+
+	putsBlock *sql.Stmt // prepared once it is needed; the transaction's end closes it
 }
 
 func (t *tx) exec(query string, args ...any) error {
@@ -96,17 +98,6 @@ type where struct {
 func (w *where) and(part string, args ...any) {
 	w.parts = append(w.parts, part)
 	w.args = append(w.args, args...)
-}
-
-func (w *where) in(column string, values []string) {
-	if values == nil {
-		return
-	}
-	marks := strings.TrimSuffix(strings.Repeat("?, ", len(values)), ", ")
-	w.and(column + " IN (" + marks + ")")
-	for _, v := range values {
-		w.args = append(w.args, v)
-	}
 }
 
 func (w *where) String() string {

@@ -27,8 +27,8 @@ type Request struct {
 	Scrubbed    int       // places masked in the response
 	Seq         uint64    // of the audit log's record that was seen last
 
-	Row    int64 // position in the log, in the order of beginning; set by storage
 	Change int64 // position in the order of beginnings and ends; set by storage
+	Row    int64 // the first Change that it had; set by storage
 }
 
 // Kinds of whoever sent a Request.
@@ -96,12 +96,19 @@ type Requests interface {
 	CredentialUses(vaultID string) (map[string]time.Time, error)
 }
 
-// A RequestBatch is what a stretch of the audit log adds to the request log. To
-// take it in twice changes nothing.
+// A RequestBatch is what a stretch of the audit log adds to the request log.
 type RequestBatch struct {
-	Requests []Request
+	Requests []Request                   // each once, in the order in which they came up
 	Uses     map[CredentialUse]time.Time // when last
 	Tail     LogTail                     // behind the stretch
+
+	// Fresh says of each of Requests whether it began in this stretch, so that it
+	// is not looked for among those that are open. Nil: it is not known.
+	Fresh []bool
+
+	// Again says that some of it may have been taken in before. That changes
+	// nothing then, and it takes longer to find out.
+	Again bool
 }
 
 // A CredentialUse names a credential that was put on a request.
@@ -114,6 +121,10 @@ type LogTail struct {
 	Offset  int64  // in it, in bytes
 	Seq     uint64 // of the record
 	MAC     string // of the record, hex
+
+	// Again is the RequestBatch's for the next stretch: the log is filled anew,
+	// and has rows of what comes.
+	Again bool
 }
 
 // refusalCodes are the faults of requests that the vault did not let out. The

@@ -221,7 +221,7 @@ func TestFollowRequests(t *testing.T) {
 	if got := follow(0, nil); got != "km" {
 		t.Errorf("begun: %s, want km", got)
 	}
-	f.log(t, vault.RequestBatch{Requests: []vault.Request{
+	f.log(t, vault.RequestBatch{Again: true, Requests: []vault.Request{
 		f.request("k", f.sessionID, "GET", "https://api.stripe.com:443", "/", 200, ""),
 		f.request("m", f.sessionID, "GET", "https://api.stripe.com:443", "/", 200, ""), // seen twice
 		f.request("g", f.sessionID, "GET", "https://api.stripe.com:443", "/v1/stream", 200, ""),
