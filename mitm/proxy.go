@@ -93,13 +93,7 @@ func New(o Options) (*Proxy, error) {
 	p.inner = &http.Server{
 		Handler:     http.HandlerFunc(p.serveInner),
 		ConnContext: withTunnel,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          250,
-			MaxReceiveBufferPerConnection: 1 << 20,
-			MaxReceiveBufferPerStream:     1 << 20,
-			SendPingTimeout:               30 * time.Second,
-			PingTimeout:                   15 * time.Second,
-		},
+		HTTP2:       broker.HTTP2(),
 	}
 	for _, srv := range []*http.Server{p.outer, p.inner} {
 		srv.Handler = p.counted(broker.BoundUploads(srv.Handler))

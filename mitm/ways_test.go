@@ -60,31 +60,36 @@ type got struct {
 // A way is one of the ways by which a request can reach the vault.
 type way struct {
 	name string
+	h2   bool
 	send func(t testing.TB, k *kit, a ask) got
 }
 
 var ways = []way{
-	{"path", func(t testing.TB, k *kit, a ask) got {
+	{"path", false, func(t testing.TB, k *kit, a ask) got {
 		t.Helper()
 		return sendHTTP1(t, k.dialPath(t), a, "/proxy/"+a.host+a.target, "vault.test", "Authorization: Bearer "+k.token)
 	}},
-	{"absolute", func(t testing.TB, k *kit, a ask) got {
+	{"absolute", false, func(t testing.TB, k *kit, a ask) got {
 		t.Helper()
 		return sendHTTP1(t, k.dial(t), a, "https://"+a.host+a.target, a.host, "Proxy-Authorization: Bearer "+k.token)
 	}},
-	{"connect", func(t testing.TB, k *kit, a ask) got {
+	{"connect", false, func(t testing.TB, k *kit, a ask) got {
 		t.Helper()
 		c := k.open(t, a.host+":443", nil)
 		return sendHTTP1(t, &wire{Conn: c, r: bufio.NewReader(c)}, a, a.target, a.host)
 	}},
-	{"socks", func(t testing.TB, k *kit, a ask) got {
+	{"socks", false, func(t testing.TB, k *kit, a ask) got {
 		t.Helper()
 		c := k.openSOCKS(t, k.token, a.host)
 		return sendHTTP1(t, &wire{Conn: c, r: bufio.NewReader(c)}, a, a.target, a.host)
 	}},
-	{"http2", func(t testing.TB, k *kit, a ask) got {
+	{"http2", true, func(t testing.TB, k *kit, a ask) got {
 		t.Helper()
-		return sendHTTP2(t, k.open(t, a.host+":443", func(c *tls.Config) { c.NextProtos = []string{"h2"} }), a)
+		return sendHTTP2(t, k.open(t, a.host+":443", func(c *tls.Config) { c.NextProtos = []string{"h2"} }), a, "https", a.target, a.host)
+	}},
+	{"path http2", true, func(t testing.TB, k *kit, a ask) got {
+		t.Helper()
+		return sendHTTP2(t, k.dialPath(t), a, "http", "/proxy/"+a.host+a.target, "vault.test", "Authorization: Bearer "+k.token)
 	}},
 }
 
@@ -98,6 +103,7 @@ func (k *kit) dialPath(t testing.TB) *wire {
 			Handler: broker.BoundUploads(pathproxy.New(pathproxy.Options{Broker: k.broker})), DisableGeneralOptionsHandler: true,
 			ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
 		}
+		broker.ClearHTTP2(srv)
 		shared := broker.PlainErrors(srv, k.broker.Share(srv, ln), broker.Path)
 		go srv.Serve(shared)
 		t.Cleanup(func() { _ = srv.Close() })
@@ -144,7 +150,7 @@ func sendHTTP1(t testing.TB, w *wire, a ask, target, host string, more ...string
 	return got{resp.StatusCode, fault(t, resp, string(body)), resp.Header, string(body)}
 }
 
-func sendHTTP2(t testing.TB, c *tls.Conn, a ask) got {
+func sendHTTP2(t testing.TB, c net.Conn, a ask, scheme, target, authority string, more ...string) got {
 	t.Helper()
 	must(t, c.SetDeadline(time.Now().Add(20*time.Second)))
 	_, err := io.WriteString(c, http2.ClientPreface)
@@ -163,11 +169,11 @@ func sendHTTP2(t testing.TB, c *tls.Conn, a ask) got {
 		defer block.Reset()
 		return bytes.Clone(block.Bytes())
 	}
-	for _, f := range [][2]string{{":method", a.method}, {":scheme", "https"}, {":path", a.target}, {":authority", a.host}} {
+	for _, f := range [][2]string{{":method", a.method}, {":scheme", scheme}, {":path", target}, {":authority", authority}} {
 		must(t, encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}))
 	}
 	last := a.body == "" && a.trailer == nil
-	must(t, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: fields(a.header), EndStream: last, EndHeaders: true}))
+	must(t, framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: fields(append(more, a.header...)), EndStream: last, EndHeaders: true}))
 	for rest := a.body; rest != ""; {
 		n := min(len(rest), 1000)
 		if framer.WriteData(1, a.trailer == nil && n == len(rest), []byte(rest[:n])) != nil {

@@ -50,6 +50,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.broker.Refuse(w, broker.Path, f)
 		return
 	}
+	delete(r.Header, "Host") // HTTP/2 may carry one beside :authority
 	h.broker.Serve(w, r, x)
 }
 

@@ -46,6 +46,8 @@ var boundaries = map[string]boundary{
 	"agentvault/broker":          {direct: []string{goproxyPath, cobraPath, viperPath, "database/sql", "agentvault/store", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
 	"agentvault/broker/scrub":    {direct: []string{"net/http", "database/sql", "agentvault"}},
 	"agentvault/broker/audit":    {direct: []string{"net/http", goproxyPath, cobraPath, viperPath, "database/sql", "agentvault"}},
+	"agentvault/broker/http1":    {direct: []string{"agentvault"}},
+	"agentvault/broker/upstream": {direct: []string{"agentvault"}},
 	"agentvault/ca":              {direct: []string{goproxyPath, "agentvault/store"}},
 	"agentvault/mitm":            {direct: []string{"agentvault/policy", "agentvault/store", "agentvault/api"}},
 	"agentvault/pathproxy":       {direct: []string{goproxyPath, "agentvault/ca", "agentvault/store"}},

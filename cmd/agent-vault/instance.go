@@ -184,7 +184,7 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 // newAPIServer serves the path entrance before any mux, which would clean its
 // paths, and the API for the rest.
 func newAPIServer(control, path http.Handler) *http.Server {
-	return &http.Server{
+	srv := &http.Server{
 		Handler: broker.BoundUploads(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if pathproxy.Serves(r) {
 				path.ServeHTTP(w, r)
@@ -199,6 +199,8 @@ func newAPIServer(control, path http.Handler) *http.Server {
 
 		DisableGeneralOptionsHandler: true,
 	}
+	broker.ClearHTTP2(srv)
+	return srv
 }
 
 func (i *instance) serve(name string, f func() error) {
