@@ -30,7 +30,7 @@ func TestAFullDiskIsARefusal(t *testing.T) {
 	}
 	write := func() error {
 		_, err := db.Write(t.Context(), func(tx vault.Tx) error {
-			return tx.PutVault(vault.Vault{ID: "id-1", Name: strings.Repeat("long", 4<<10), UnmatchedHosts: vault.UnmatchedDeny})
+			return tx.PutVault(vault.Vault{ID: "id-1", Name: strings.Repeat("long", 32<<10), UnmatchedHosts: vault.UnmatchedDeny})
 		})
 		return err
 	}

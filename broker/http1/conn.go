@@ -37,13 +37,6 @@ var buffers = sync.Pool{New: func() any { return new(buffer) }}
 
 // await returns when the agent has sent something, which is in the buffer then.
 func (c *conn) await() error {
-	if c.end > c.begin {
-		return nil
-	}
-	if c.buf != nil {
-		buffers.Put(c.buf)
-		c.buf = nil
-	}
 	patience := c.s.o.IdleTimeout
 	if c.watch.timer == nil { // nothing has come yet
 		patience = c.s.o.HeaderTimeout
@@ -53,6 +46,13 @@ func (c *conn) await() error {
 	}
 	if c.s.draining.Load() { // it may have ended the wait before the deadline was moved
 		return net.ErrClosed
+	}
+	if c.end > c.begin {
+		return nil
+	}
+	if c.buf != nil {
+		buffers.Put(c.buf)
+		c.buf = nil
 	}
 	if c.raw != nil {
 		return c.awaitRaw()

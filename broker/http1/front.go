@@ -36,6 +36,9 @@ type front struct {
 	closed chan struct{} // Accept returns err
 	once   sync.Once
 	err    error
+
+	closing  sync.Once
+	closeErr error
 }
 
 func (f *front) accept(s *Server) {
@@ -74,8 +77,9 @@ func (f *front) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements net.Listener.
+// Close implements net.Listener. It may be called more than once.
 func (f *front) Close() error {
 	f.end(net.ErrClosed)
-	return f.Listener.Close()
+	f.closing.Do(func() { f.closeErr = f.Listener.Close() })
+	return f.closeErr
 }

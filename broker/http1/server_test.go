@@ -407,7 +407,10 @@ func TestShutdown(t *testing.T) {
 	f := start(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.RequestURI == "/slow" {
 			close(serving)
-			<-release
+			select {
+			case <-release:
+			case <-r.Context().Done(): // the test has failed
+			}
 		}
 		fmt.Fprint(w, "whole")
 	}, true, nil)

@@ -143,8 +143,9 @@ func (t *Transport) take(k key) (c *conn, http2 bool) {
 		t.mu.Lock()
 		h := t.hosts[k]
 		if h == nil || len(h.idle) == 0 {
+			http2 = h != nil && h.http2
 			t.mu.Unlock()
-			return nil, h != nil && h.http2
+			return nil, http2
 		}
 		last := len(h.idle) - 1
 		c, h.idle[last] = h.idle[last], nil
