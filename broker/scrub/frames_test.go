@@ -165,16 +165,18 @@ func FuzzFrames(f *testing.F) {
 	})
 }
 
-// Whatever a server sends, nothing but whole frames comes out.
+// Whatever a server sends, nothing but whole frames comes out. A message that
+// has no last frame may keep what could still become part of a credential.
 func FuzzAnyFrames(f *testing.F) {
 	f.Add(frame(0x81, []byte("hello")), []byte("secretsecret"))
+	f.Add([]byte("\x01\r\x17X\xfbWG\x1do>\xfc%\xf0\x81|"), []byte("secretsecret"))
 	f.Fuzz(func(t *testing.T, in, value []byte) {
 		set := scrub.Compile([][]byte{value})
 		if set.Empty() {
 			return
 		}
 		got, err := io.ReadAll(set.Frames(bytes.NewReader(in)))
-		if err == nil && len(got) == 0 && len(in) > 2 {
+		if err == nil && len(got) == 0 && len(in) > 2 && in[0]&0x80 != 0 {
 			t.Fatalf("% x vanished", in)
 		}
 		_, err = io.ReadAll(set.Frames(bytes.NewReader(got)))
