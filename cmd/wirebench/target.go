@@ -38,6 +38,7 @@ type target struct {
 	lacks    []string                    // scenarios that it cannot do
 	base     string                      // the target that this one is held against; "" is the entrance's reference
 	collect  func(context.Context) error // garbage; nil cannot
+	rested   int                         // bytes of memory before the first turn, where it cannot
 }
 
 // clientTLS is how clients speak TLS: they resume sessions, and offer what
