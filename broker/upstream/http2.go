@@ -10,6 +10,8 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -52,26 +54,74 @@ func (t *Transport) overHTTP2(ctx context.Context, c *Call) (*http.Response, err
 			return c.Interim(code, http.Header(h))
 		},
 	})
-	resp, err := t.h2.RoundTrip(c.Request.WithContext(ctx))
+	r := c.Request.WithContext(ctx)
+	var up *lent
+	if r.Body != nil {
+		up = &lent{Reader: r.Body, interrupt: c.Interrupt}
+		r.Body = up
+	}
+	resp, err := t.h2.RoundTrip(r)
 	t.dropSpare(key{true, c.Address})
 	if err != nil {
 		cancel(nil)
+		up.takeBack()
 		return nil, err
 	}
 	if resp.Body == http.NoBody {
 		cancel(nil)
+		up.takeBack()
 		return resp, nil
 	}
 	resp.Body = &watched{
-		ReadCloser: resp.Body, ctx: ctx, cancel: cancel, idle: t.o.BodyIdle, moved: time.Now(),
+		ReadCloser: resp.Body, up: up, ctx: ctx, cancel: cancel, idle: t.o.BodyIdle, moved: time.Now(),
 		timer: time.AfterFunc(t.o.BodyIdle, func() { cancel(os.ErrDeadlineExceeded) }),
 	}
 	return resp, nil
 }
 
+// A lent is the body of a request while net/http has it, which would read on when
+// it has returned an error, and when it is to close an answer that came early
+// waits for the read. It is nobody's but the agent's server's then. A nil lent is
+// that of a request without a body.
+type lent struct {
+	io.Reader
+	interrupt func()
+	mu        sync.Mutex // held while it is read
+	back      atomic.Bool
+}
+
+var errTakenBack = errors.New("upstream: the exchange is over")
+
+// Read implements io.Reader.
+func (l *lent) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.back.Load() {
+		return 0, errTakenBack
+	}
+	return l.Reader.Read(p)
+}
+
+// Close implements io.Closer. The body stays open: see Call.
+func (l *lent) Close() error { return nil }
+
+// takeBack returns when nothing is read any more.
+func (l *lent) takeBack() {
+	if l == nil {
+		return
+	}
+	l.back.Store(true)
+	if !l.mu.TryLock() {
+		l.interrupt()
+		l.mu.Lock()
+	}
+	l.mu.Unlock()
+}
+
 // A watched is a body of net/http's that may not stand still for long.
 type watched struct {
 	io.ReadCloser
+	up     *lent
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	idle   time.Duration
@@ -95,6 +145,7 @@ func (w *watched) Read(p []byte) (int, error) {
 // Close implements io.Closer.
 func (w *watched) Close() error {
 	w.timer.Stop()
+	w.up.takeBack()
 	err := w.ReadCloser.Close()
 	w.cancel(nil)
 	return err
