@@ -241,7 +241,7 @@ func (p *pacer) beforeWrite() bool {
 		return p.use.cutBy() == nil
 	}
 	p.wrote = now
-	return p.use.unlessCut(func() {
+	return p.use.whileOpen(func() {
 		_ = p.rc.SetWriteDeadline(now.Add(writeStall)) // not every writer has one
 	})
 }

@@ -36,31 +36,13 @@ func (u *use) cut(why *Fault) {
 	}
 }
 
-// unlessOver calls f, unless the use has ended: then what f would reach may
-// belong to somebody else.
-func (u *use) unlessOver(f func()) {
+// whileOpen calls f and returns true, unless the use has ended or was cut: what f
+// reaches may belong to somebody else, and what it moves, the cut has set for
+// good.
+func (u *use) whileOpen(f func()) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !u.over {
-		f()
-	}
-}
-
-// whileOpen calls f, unless the use has ended or was cut.
-func (u *use) whileOpen(f func()) {
-	u.unlessOver(func() {
-		if u.why == nil {
-			f()
-		}
-	})
-}
-
-// unlessCut calls f and returns true, unless the use was cut: what f moves, the
-// cut has set for good.
-func (u *use) unlessCut(f func()) bool {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.why != nil {
+	if u.over || u.why != nil {
 		return false
 	}
 	f()

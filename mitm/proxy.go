@@ -61,8 +61,8 @@ type Proxy struct {
 	log     *slog.Logger
 
 	outer *http.Server  // the port
-	inner *http.Server  // tunnels, but for
-	plain *http1.Server // plain requests in them
+	inner *http.Server  // tunnels, as far as they are not plain's
+	plain *http1.Server // plain requests in tunnels
 	inbox *inbox        // carries tunnels to inner
 	serve net.Listener  // inbox, as inner is served on it
 

@@ -14,8 +14,8 @@ import (
 	"agentvault/broker/http1"
 )
 
-// A tunnel is a CONNECT, of HTTP or SOCKS, that was admitted, with what every request inside it
-// is held against.
+// A tunnel is a CONNECT, of HTTP or SOCKS, that was admitted, with what every
+// request inside it is held against.
 type tunnel struct {
 	*broker.Tunnel
 	target   broker.Target

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -142,10 +144,12 @@ const (
 	waiting phase = iota // for a request
 	reading              // a head
 	serving
+	ending // the last of the answer is written
 )
 
-// A watch is over what takes longer than most: a head that does not come, and an
-// agent that goes away while its request is served. One timer starts with each
+// A watch is over what takes longer than most: a head that does not come, an
+// agent that goes away while its request is served, or one that does not take the
+// last of its answer. One timer starts with each
 // request, and seldom fires.
 type watch struct {
 	timer *time.Timer // nil before the first request
@@ -158,7 +162,8 @@ type watch struct {
 	done  chan struct{} // serving: a read is under way until it is closed; nil: none
 
 	got   bool // that read brought a byte of the next request, in conn.first
-	moved bool // the deadline is not what conn.until says
+	moved bool // the deadline of reads is not what conn.until says
+	hurry bool // there is one of writes
 }
 
 // watchAfter is how long a request is nobody's business.
@@ -209,6 +214,9 @@ func (c *conn) tick() {
 	case w.phase == reading:
 		w.moved = true
 		_ = c.Conn.SetReadDeadline(time.Now().Add(c.s.o.HeaderTimeout - watchAfter)) // a connection without is closed
+	case w.phase == ending:
+		w.hurry = true
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(c.s.o.StallTimeout)) // likewise
 	case w.phase == serving && w.open && w.done == nil:
 		w.moved = true
 		_ = c.Conn.SetReadDeadline(time.Time{}) // likewise
@@ -223,18 +231,21 @@ func (c *conn) tick() {
 	}
 }
 
-// served ends the phase, and returns when nothing is read any more.
+// served ends the phase of the handler, and returns when nothing is read any more.
 func (c *conn) served() {
 	w := &c.watch
-	w.timer.Stop()
 	w.mu.Lock()
-	w.phase = waiting
+	again := w.fired
+	w.phase, w.fired = ending, false
 	done := w.done
 	w.done = nil
 	if w.moved {
 		w.moved, c.until = false, time.Time{}
 	}
 	w.mu.Unlock()
+	if again {
+		w.timer.Reset(watchAfter)
+	}
 	if done == nil {
 		return
 	}
@@ -247,14 +258,61 @@ func (c *conn) served() {
 	}
 }
 
-// A body is that of a request with a length.
+// ended ends the last phase.
+func (c *conn) ended() {
+	w := &c.watch
+	w.timer.Stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.phase = waiting
+	if w.hurry {
+		w.hurry = false
+		_ = c.Conn.SetWriteDeadline(time.Time{}) // a connection without is closed
+	}
+}
+
+// move sets the deadline of reads, for whatever goroutine.
+func (c *conn) move(t time.Time) error {
+	w := &c.watch
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.moved = true
+	return c.Conn.SetReadDeadline(t)
+}
+
+// A body is that of a request with a length. It is the handler's, and of whoever
+// reads for it, until it is taken back.
 type body struct {
 	c    *conn
+	mu   sync.Mutex // held while it is read
 	left int64
+	back atomic.Bool // taken back
 }
 
 // Read implements io.Reader.
-func (b *body) Read(p []byte) (n int, err error) {
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.back.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	return b.read(p)
+}
+
+// takeBack returns when nobody reads any more: what is left is the connection's.
+func (b *body) takeBack() {
+	if b == nil {
+		return
+	}
+	b.back.Store(true)
+	if !b.mu.TryLock() {
+		_ = b.c.move(time.Unix(1, 0)) // an error is the read's, too
+		b.mu.Lock()
+	}
+	b.mu.Unlock()
+}
+
+func (b *body) read(p []byte) (n int, err error) {
 	if b.left == 0 {
 		return 0, io.EOF
 	}

@@ -2,10 +2,12 @@ package http1
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 // Front puts a Server before srv: what arrives on ln it serves, with the handler
@@ -42,15 +44,33 @@ type front struct {
 }
 
 func (f *front) accept(s *Server) {
+	wait := firstWait
 	for {
 		c, err := f.Listener.Accept()
-		if err != nil {
+		var passing net.Error
+		switch {
+		case err == nil:
+			s.Serve(c)
+			wait = firstWait
+		case errors.As(err, &passing) && passing.Temporary(): // as net/http does: too many files are open, say
+			select {
+			case <-time.After(wait):
+			case <-f.closed:
+				return
+			}
+			wait = min(2*wait, lastWait)
+		default:
 			f.end(err)
 			return
 		}
-		s.Serve(c)
 	}
 }
+
+// How long to wait after an error that passes, before the next attempt.
+const (
+	firstWait = 5 * time.Millisecond
+	lastWait  = time.Second
+)
 
 func (f *front) leave(c net.Conn) {
 	select {

@@ -104,10 +104,13 @@ func (w *response) fields(pass func(name string) bool) {
 func (w *response) field(name, value string) {
 	b := append(append(w.out.b, name...), ": "...)
 	if strings.ContainsAny(value, "\r\n") {
-		value = strings.NewReplacer("\r", " ", "\n", " ").Replace(value)
+		value = lineBreaks.Replace(value)
 	}
 	w.out.b = append(append(b, strings.Trim(value, " \t")...), "\r\n"...)
 }
+
+// lineBreaks are no part of a value.
+var lineBreaks = strings.NewReplacer("\r", " ", "\n", " ")
 
 // bodyAllowed: RFC 9110 §6.4.1.
 func (w *response) bodyAllowed() bool {
@@ -155,7 +158,7 @@ func (w *response) ownFields(counted bool) {
 	if _, ok := w.header["Content-Type"]; !ok && len(w.out.body) > 0 && len(w.header["Content-Encoding"]) == 0 {
 		w.field("Content-Type", http.DetectContentType(w.out.body))
 	}
-	said := closes(w.header["Connection"])
+	said := httpguts.HeaderValuesContainsToken(w.header["Connection"], "close")
 	w.close = w.close || said || w.c.s.draining.Load() || w.body.rest() > maxRest
 	if w.close && !said {
 		w.out.b = append(w.out.b, "Connection: close\r\n"...)
@@ -163,10 +166,6 @@ func (w *response) ownFields(counted bool) {
 	if w.chunked {
 		w.out.b = append(w.out.b, "Transfer-Encoding: chunked\r\n"...)
 	}
-}
-
-func closes(values []string) bool {
-	return httpguts.HeaderValuesContainsToken(values, "close")
 }
 
 // Write implements http.ResponseWriter.
@@ -245,7 +244,7 @@ func (w *response) FlushError() error {
 func (w *response) Flush() { _ = w.FlushError() } // who wants to know calls that
 
 // SetReadDeadline is what http.ResponseController calls.
-func (w *response) SetReadDeadline(t time.Time) error { return w.c.SetReadDeadline(t) }
+func (w *response) SetReadDeadline(t time.Time) error { return w.c.move(t) }
 
 // SetWriteDeadline is what http.ResponseController calls.
 func (w *response) SetWriteDeadline(t time.Time) error { return w.c.SetWriteDeadline(t) }

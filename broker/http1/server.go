@@ -42,6 +42,10 @@ type Options struct {
 	// connection may wait for one. Required.
 	HeaderTimeout, IdleTimeout time.Duration
 
+	// StallTimeout bounds how long an agent may leave the last of an answer, which
+	// the handler no longer sees. Zero means two minutes.
+	StallTimeout time.Duration
+
 	// Leave takes a connection with which this package has no more to do. It
 	// begins with the request that was too much. Required.
 	Leave func(net.Conn)
@@ -64,6 +68,9 @@ type Server struct {
 func New(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.StallTimeout == 0 {
+		o.StallTimeout = 2 * time.Minute
 	}
 	return &Server{o: o, conns: make(map[*conn]struct{})}
 }
@@ -123,12 +130,12 @@ func (s *Server) requests(c *conn) (left bool) {
 		}
 		c.read()
 		if err := c.readHead(); err != nil {
-			c.served()
+			c.ended()
 			return errors.Is(err, errLong) || errors.Is(err, errOdd)
 		}
 		h, ok := parse(c.buf[c.begin:c.end])
 		if !ok || s.o.Fits != nil && !s.o.Fits(h.target) {
-			c.served()
+			c.ended()
 			return true
 		}
 		c.begin += h.size
@@ -176,10 +183,12 @@ func (s *Server) exchange(c *conn, h *head) bool {
 	}
 	c.serve(cancel, h.length == 0)
 	whole := s.handle(w, r)
+	w.body.takeBack()
 	c.served()
 	if whole {
 		whole = w.finish()
 	}
+	c.ended()
 	switch {
 	case !whole:
 		return false
@@ -216,8 +225,12 @@ func (c *conn) drain(b *body) bool {
 	if b.rest() > maxRest || c.SetReadDeadline(time.Now().Add(restTime)) != nil {
 		return false
 	}
-	_, err := io.Copy(io.Discard, b)
-	return err == nil && b.left == 0
+	for b.left > 0 { // what the buffer has is the body's, and is used up first
+		if _, err := b.read(c.buf[:]); err != nil && !errors.Is(err, io.EOF) {
+			return false
+		}
+	}
+	return true
 }
 
 // linger lets an agent that is still sending take its answer: closing at once

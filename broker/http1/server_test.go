@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -443,4 +444,103 @@ func TestShutdown(t *testing.T) {
 		t.Errorf("%q %v", b, err)
 	}
 	must(t, <-done)
+}
+
+// A body that somebody reads behind the handler's back is the connection's again
+// when the handler has returned: no byte of the next request gets into it.
+func TestBodyIsTakenBack(t *testing.T) {
+	late := make(chan string, 1)
+	f := start(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.RequestURI == "/late" {
+			first := make([]byte, 3)
+			_, err := io.ReadFull(r.Body, first)
+			must(t, err)
+			go func() {
+				b, err := io.ReadAll(r.Body)
+				late <- fmt.Sprintf("%q %v", b, err != nil)
+			}()
+		}
+		fmt.Fprint(w, r.RequestURI)
+	}, true, nil)
+	c := dial(t, f.addr)
+	_, err := io.WriteString(c, "POST /late HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\nabc")
+	must(t, err)
+	br := bufio.NewReader(c)
+	resp, err := http.ReadResponse(br, nil)
+	must(t, err)
+	if b, err := io.ReadAll(resp.Body); string(b) != "/late" || err != nil {
+		t.Errorf("%s %v", b, err)
+	}
+	if got := <-late; got != `"" true` {
+		t.Errorf("read behind the handler: %s", got)
+	}
+	_, err = io.WriteString(c, "defGET /next HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	must(t, err)
+	if b, err := io.ReadAll(br); !strings.HasSuffix(string(b), "/next") || err != nil {
+		t.Errorf("%q %v", b, err)
+	}
+}
+
+// An agent that does not take what it has asked for does not keep its connection.
+func TestStalledAgent(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	ended := make(chan struct{})
+	s := http1.New(http1.Options{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "8192")
+			_, _ = w.Write(make([]byte, 8192)) // leaves with the end
+		}),
+		HeaderTimeout: time.Minute, IdleTimeout: time.Minute, StallTimeout: 200 * time.Millisecond, Leave: func(c net.Conn) { c.Close() },
+	})
+	c := dial(t, ln.Addr().String())
+	nc, err := ln.Accept()
+	must(t, err)
+	must(t, ln.Close())
+	s.Serve(&closing{nc, ended})
+	go func() {
+		for { // until it is closed
+			if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+				return
+			}
+		}
+	}()
+	<-ended
+	must(t, s.Shutdown(t.Context()))
+}
+
+type closing struct {
+	net.Conn
+	ended chan struct{}
+}
+
+func (c *closing) Close() error {
+	close(c.ended)
+	return c.Conn.Close()
+}
+
+// An error of accepting that passes, such as too many open files, is waited out.
+func TestAcceptGoesOn(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "well") }), ReadHeaderTimeout: time.Minute, IdleTimeout: time.Minute}
+	s, rest := http1.Front(srv, &failing{Listener: ln, left: 3}, nil, nil)
+	if got := exchange(t, ln.Addr().String(), "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"); !strings.HasSuffix(got, "well") {
+		t.Errorf("%q", got)
+	}
+	must(t, rest.Close())
+	must(t, s.Shutdown(t.Context()))
+}
+
+type failing struct {
+	net.Listener
+	left int
+}
+
+func (f *failing) Accept() (net.Conn, error) {
+	if f.left > 0 {
+		f.left--
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return f.Listener.Accept()
 }

@@ -36,7 +36,7 @@ var errUnsendable = errors.New("upstream: the request cannot be sent as HTTP/1.1
 func (c *conn) send(call *Call) (*upload, error) {
 	w := writers.Get().(*writer)
 	w.Reset(c.stream)
-	w.header(call.Request)
+	w.header(call.Request, call.target)
 	err := w.Flush()
 	w.Reset(nil)
 	writers.Put(w)
@@ -50,9 +50,11 @@ func (c *conn) send(call *Call) (*upload, error) {
 }
 
 // sendable reports whether HTTP/1.1 can carry the request, and nothing in it
-// would be read as something else.
-func sendable(r *http.Request) bool {
-	return httpguts.ValidHeaderFieldName(r.Method) && plain(r.URL.RequestURI()) && plain(r.Host) && valid(r.Header) && valid(r.Trailer)
+// would be read as something else. It keeps what it has spelled.
+func (c *Call) sendable() bool {
+	r := c.Request
+	c.target = r.URL.RequestURI()
+	return httpguts.ValidHeaderFieldName(r.Method) && plain(c.target) && plain(r.Host) && valid(r.Header) && valid(r.Trailer)
 }
 
 // valid holds a header against RFC 9110 §5.1 and §5.5.
@@ -72,8 +74,8 @@ func valid(h http.Header) bool {
 
 // header writes what RFC 9112 §3 and §5 describe, of a request that is sendable.
 // Field names are sorted, so that the same request is the same bytes.
-func (w *writer) header(r *http.Request) {
-	w.put(r.Method, " ", r.URL.RequestURI(), " HTTP/1.1\r\nHost: ", r.Host, "\r\n")
+func (w *writer) header(r *http.Request, target string) {
+	w.put(r.Method, " ", target, " HTTP/1.1\r\nHost: ", r.Host, "\r\n")
 	w.fields(r.Header)
 	switch {
 	case r.Body == nil:

@@ -13,6 +13,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"sync"
@@ -41,6 +42,7 @@ const (
 	maxHeader       = 256 << 10        // bytes of an answer's header
 	maxIdlePerHost  = 256              // connections that wait for another request
 	maxIdle         = 2048             // likewise, of all hosts
+	maxHosts        = 2 * maxIdle      // of which something is known
 	idleTimeout     = 90 * time.Second // how long they do
 	continueTimeout = time.Second      // for a 100, before the body goes without
 	uploadRest      = 50 * time.Millisecond
@@ -107,12 +109,14 @@ type Call struct {
 
 	// Interrupt ends a read of the Body that waits. Required with a Body.
 	Interrupt func()
+
+	target string // of the request line
 }
 
 // Do sends a request and returns the answer, whose Body must be closed. That of
 // a 101 is an io.ReadWriteCloser.
 func (t *Transport) Do(ctx context.Context, c *Call) (*http.Response, error) {
-	if !sendable(c.Request) {
+	if !c.sendable() {
 		return nil, errUnsendable
 	}
 	k := key{c.Request.URL.Scheme == "https", c.Address}
@@ -180,10 +184,19 @@ func (t *Transport) put(c *conn) {
 func (t *Transport) host(k key) *host {
 	h := t.hosts[k]
 	if h == nil {
+		if len(t.hosts) >= maxHosts {
+			t.forget()
+		}
 		h = new(host)
 		t.hosts[k] = h
 	}
 	return h
+}
+
+// forget drops what is known of hosts to which no connection is kept: behind a
+// wildcard there are as many as an agent can name. Its caller holds mu.
+func (t *Transport) forget() {
+	maps.DeleteFunc(t.hosts, func(_ key, h *host) bool { return len(h.idle)+len(h.spare) == 0 })
 }
 
 // closeOld closes connections that have waited for too long.

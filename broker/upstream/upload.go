@@ -131,26 +131,27 @@ func (u *upload) write(buf *[chunkHead + chunkSize + 2]byte, n int) error {
 	return err
 }
 
-// sent reports whether the whole body was sent, once the answer has been read.
-// An upstream that answers as soon as it has read everything is quicker than the
-// word that it was written.
+// sent reports whether the whole body was sent, once the answer has been read. An
+// upstream that answers as soon as it has read everything is quicker than the word
+// that it was written.
 func (u *upload) sent(answered bool) bool {
 	if u == nil {
 		return true
-	}
-	if answered {
-		u.proceed(false)
-		rest := time.NewTimer(uploadRest)
-		defer rest.Stop()
-		select {
-		case <-u.done:
-		case <-rest.C:
-		}
 	}
 	select {
 	case <-u.done:
 		return u.err == nil
 	default:
+	}
+	if !answered {
+		return false
+	}
+	rest := time.NewTimer(uploadRest)
+	defer rest.Stop()
+	select {
+	case <-u.done:
+		return u.err == nil
+	case <-rest.C:
 		return false
 	}
 }

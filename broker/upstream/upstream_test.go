@@ -167,14 +167,14 @@ func TestConnectionsThatAreNotKept(t *testing.T) {
 		},
 		"closes silently": func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-			_ = c.Close()
+			_ = c.Close() // once more at the end
 		},
 		"says that it closes": func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
 		},
 		"without a length": func(c net.Conn) {
 			_, _ = io.WriteString(c, "HTTP/1.0 200 OK\r\n\r\nok")
-			_ = c.Close()
+			_ = c.Close() // once more at the end
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

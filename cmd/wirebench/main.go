@@ -39,7 +39,7 @@ const usage = `Measure what Agent Vault costs on the wire beside other proxies.
   wirebench                                       everything; takes half an hour or so
   wirebench -quick                                everything, with a tenth of the requests
   wirebench -scenario '^keepalive-16$'            one scenario
-  wirebench -agent-vault old=/tmp/a -agent-vault new=/tmp/b -scenario keepalive
+  wirebench -agent-vault old=./old -agent-vault new=./new -scenario keepalive
                                                   two builds beside each other
   wirebench -target 'mitm/agent-vault'            beside direct and the reference only
   wirebench -list                                 names of scenarios
