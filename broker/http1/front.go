@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -47,12 +48,11 @@ func (f *front) accept(s *Server) {
 	wait := firstWait
 	for {
 		c, err := f.Listener.Accept()
-		var passing net.Error
 		switch {
 		case err == nil:
 			s.Serve(c)
 			wait = firstWait
-		case errors.As(err, &passing) && passing.Temporary(): // as net/http does: too many files are open, say
+		case passes(err):
 			select {
 			case <-time.After(wait):
 			case <-f.closed:
@@ -64,6 +64,19 @@ func (f *front) accept(s *Server) {
 			return
 		}
 	}
+}
+
+// passes reports whether accepting may do better in a while (accept(2)).
+func passes(err error) bool {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return false
+	}
+	switch errno {
+	case syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR:
+		return true
+	}
+	return false
 }
 
 // How long to wait after an error that passes, before the next attempt.
