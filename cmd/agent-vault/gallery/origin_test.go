@@ -102,13 +102,16 @@ func startModern(t testing.TB, name string, cert tls.Certificate) *origin {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			o.conns[c] = true
-			return ctx
+			return context.WithValue(ctx, connKey{}, c)
 		},
 	}
 	go srv.ServeTLS(ln, "", "")
 	t.Cleanup(func() { srv.Close() })
 	return o
 }
+
+// A connKey is of a request's connection, in its context.
+type connKey struct{}
 
 func (o *origin) serveModern(w http.ResponseWriter, r *http.Request) {
 	dump, err := httputil.DumpRequest(r, true)
@@ -120,12 +123,12 @@ func (o *origin) serveModern(w http.ResponseWriter, r *http.Request) {
 		got.bad = err.Error()
 	}
 	behave := o.behave
+	o.mu.Unlock()
 	if strings.HasPrefix(r.URL.Path, followUp) {
 		behave = echo
 	} else {
-		o.got = append(o.got, got)
+		o.note(r.Context().Value(connKey{}).(net.Conn), got)
 	}
-	o.mu.Unlock()
 	behave.answer(got).writeModern(w)
 }
 
@@ -203,9 +206,7 @@ func (o *origin) serve(s *stream) {
 		head, bad, err := readHead(br)
 		if err != nil {
 			if head != "" { // what looks like no request is one too many
-				o.mu.Lock()
-				o.got = append(o.got, received{head: head, bad: "it is not whole"})
-				o.mu.Unlock()
+				o.note(s.raw, received{head: head, bad: "it is not whole"})
 			}
 			return
 		}
@@ -224,13 +225,21 @@ func (o *origin) serve(s *stream) {
 			}
 		}
 		if !strings.HasPrefix(r.target(), followUp) {
-			o.mu.Lock()
-			o.got = append(o.got, r)
-			o.mu.Unlock()
+			o.note(s.raw, r)
 		}
 		if err != nil || !behave.serve(s, r) {
 			return
 		}
+	}
+}
+
+// note records a request, unless its connection is one from before begin: what a
+// case had cut may be read while the next one is tried.
+func (o *origin) note(c net.Conn, r received) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.conns[c] {
+		o.got = append(o.got, r)
 	}
 }
 
