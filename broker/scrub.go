@@ -133,9 +133,12 @@ func (e *exchange) scrubBody(resp *http.Response) (s scrubbing, f *Fault) {
 			return s, undecodable(err)
 		}
 	}
-	if hasMessages(resp.Header) {
+	switch {
+	case hasMessages(resp.Header):
 		s.masked = e.values.Messages(src, e.service.passUndecodable)
-	} else {
+	case hasEvents(resp.Header):
+		s.masked = e.values.Events(src, e.service.passUndecodable)
+	default:
 		s.masked = e.values.Reader(src)
 	}
 	s.masked.Follow(e.valuesNow)
@@ -198,6 +201,13 @@ func hasMessages(h http.Header) bool {
 	kind := strings.ToLower(h.Get("Content-Type"))
 	return strings.HasPrefix(kind, "application/grpc") && !strings.HasPrefix(kind, "application/grpc-web-text") ||
 		strings.HasPrefix(kind, "application/connect+")
+}
+
+// hasEvents reports whether the body is events as AWS frames them. Their ends
+// look like anything, and would be held back otherwise.
+func hasEvents(h http.Header) bool {
+	kind, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(kind), "application/vnd.amazon.eventstream")
 }
 
 // acceptsMessages say how messages inside a body may be compressed, beyond what

@@ -3,6 +3,7 @@ package scrub
 import (
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 )
 
@@ -12,27 +13,47 @@ const (
 	bitsUnknown   = 0x7c // 0x02 ends a stream of Connect, 0x80 is trailers of gRPC-Web
 )
 
-// prefixSize is how long a message's prefix is: flags, and its length.
-const prefixSize = 5
-
-// A Messages passes the messages of gRPC, gRPC-Web or Connect on with every
-// credential in one of them masked. Each leaves when it has come: it is not held
-// back for the next. One that is compressed is ErrUndecodable, and so is a body
-// that is no such messages.
+// A Messages passes messages that tell their lengths on with every credential in
+// one of them masked. Each leaves when it has come: it is not held back for the
+// next. One that is compressed is ErrUndecodable, and so is a body that is no
+// such messages.
 type Messages struct {
-	src  io.Reader
-	pass bool
-	text bool   // it is no messages; needs pass
-	rest uint32 // bytes of the message that were not read yet
-	err  error
+	src    io.Reader
+	pass   bool
+	prefix int                                     // bytes before a message
+	length func(prefix []byte) (n uint32, ok bool) // of what follows a prefix that is one
+	text   bool                                    // it is no messages; needs pass
+	rest   uint32                                  // bytes of the message that were not read yet
+	err    error
 	masker
 }
 
-// Messages returns a Messages of src. With pass, one that is compressed is taken
-// as it is, and a body that is no messages as [Set.Reader] does. The Set must not
-// be empty.
+// Messages returns a Messages of src, which are of gRPC, gRPC-Web or Connect: a
+// byte of flags, and a length. With pass, one that is compressed is taken as it
+// is, and a body that is no messages as [Set.Reader] does. The Set must not be
+// empty.
 func (s *Set) Messages(src io.Reader, pass bool) *Messages {
-	return &Messages{src: src, pass: pass, masker: masker{tables: s.tables}}
+	refused := byte(bitsUnknown)
+	if !pass {
+		refused |= bitCompressed
+	}
+	return &Messages{src: src, pass: pass, masker: masker{tables: s.tables}, prefix: 5, length: func(p []byte) (uint32, bool) {
+		return binary.BigEndian.Uint32(p[1:]), p[0]&refused == 0
+	}}
+}
+
+// Events returns a Messages of src, which are of application/vnd.amazon.eventstream:
+// the length of all, the length of the headers, a checksum of both; then headers,
+// payload and a checksum of four bytes. One that was masked does not have its
+// checksum any more. With pass, a body that is no events is taken as [Set.Reader]
+// does. The Set must not be empty.
+func (s *Set) Events(src io.Reader, pass bool) *Messages {
+	const prefix, checksum = 12, 4
+	return &Messages{src: src, pass: pass, masker: masker{tables: s.tables}, prefix: prefix, length: func(p []byte) (uint32, bool) {
+		all, headers := binary.BigEndian.Uint32(p), binary.BigEndian.Uint32(p[4:])
+		fits := all >= prefix+checksum && headers <= all-prefix-checksum
+		return all - prefix, fits && binary.BigEndian.Uint32(p[8:]) == crc32.ChecksumIEEE(p[:8])
+	}}
 }
 
 // Read implements io.Reader.
@@ -52,7 +73,7 @@ func (m *Messages) Read(p []byte) (int, error) {
 // step reads a prefix, or a part of a message.
 func (m *Messages) step() error {
 	if m.rest == 0 {
-		return m.prefix()
+		return m.begin()
 	}
 	held, n := len(m.buf), int(min(m.rest, wholeFrame))
 	m.buf = append(m.buf, make([]byte, n)...)
@@ -70,22 +91,25 @@ func (m *Messages) step() error {
 	return err
 }
 
-// prefix reads what stands before a message: nothing of the one before is held
+// begin reads what stands before a message: nothing of the one before is held
 // then.
-func (m *Messages) prefix() error {
-	m.buf, m.until = append(m.buf[:0], make([]byte, prefixSize)...), 0
+func (m *Messages) begin() error {
+	m.buf, m.until = append(m.buf[:0], make([]byte, m.prefix)...), 0
 	n, err := io.ReadFull(m.src, m.buf)
+	length, ok := uint32(0), false
+	if err == nil {
+		length, ok = m.length(m.buf)
+	}
 	switch {
-	case m.pass && n > 0 && (m.buf[0]&bitsUnknown != 0 || err != nil):
+	case m.pass && n > 0 && !ok:
 		m.text, m.rest, m.buf = true, wholeFrame, m.buf[:n]
 		m.scan(err != nil)
 		return err
 	case err != nil:
 		return err // io.EOF is an end between two messages
-	case !m.pass && m.buf[0]&(bitCompressed|bitsUnknown) != 0:
+	case !ok:
 		return ErrUndecodable
 	}
-	m.rest = binary.BigEndian.Uint32(m.buf[1:])
-	m.ready = prefixSize
+	m.rest, m.ready = length, m.prefix
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"slices"
 	"testing"
@@ -60,6 +61,40 @@ func TestPassedMessages(t *testing.T) {
 			if torn := len(in) < 5; torn != errors.Is(err, io.ErrUnexpectedEOF) || !torn && err != nil || !bytes.Equal(got, want) {
 				t.Fatalf("%q in reads of %d: %q, want %q, %v", in, n, got, want, err)
 			}
+		}
+	}
+}
+
+// event spells an event of application/vnd.amazon.eventstream without headers.
+// Its last four bytes are those of the checksum, whatever they are here.
+func event(text string) []byte {
+	b := binary.BigEndian.AppendUint32(nil, uint32(16+len(text)))
+	b = binary.BigEndian.AppendUint32(b, 0)
+	return append(append(binary.BigEndian.AppendUint32(b, crc32.ChecksumIEEE(b)), text...), "sk-l"...)
+}
+
+func TestEvents(t *testing.T) {
+	value := "sk-live-3f9a77c1"
+	set := scrub.Compile([][]byte{[]byte(value)})
+	in := slices.Concat(event("a "+value+" b"), event(""), event("ive-3f9a77c1"))
+	want := slices.Concat(event("a **************** b"), event(""), event("ive-3f9a77c1"))
+	for n := 1; n <= len(in); n++ {
+		m := set.Events(&pieces{b: in, lens: []int{n}}, false)
+		if got, err := io.ReadAll(m); err != nil || !bytes.Equal(got, want) || m.Places() != 1 {
+			t.Fatalf("in reads of %d: %q, %d places, %v", n, got, m.Places(), err)
+		}
+	}
+	short, long, wrong := event("x"), event("x"), event("x")
+	short[3], long[7], wrong[8] = 15, 2, ^wrong[8]
+	for _, b := range [][]byte{short, long} {
+		binary.BigEndian.PutUint32(b[8:], crc32.ChecksumIEEE(b[:8]))
+	}
+	for name, in := range map[string][]byte{"too short": short, "headers too long": long, "wrong checksum": wrong, "text": []byte("<html>hello, world")} {
+		if _, err := io.ReadAll(set.Events(bytes.NewReader(in), false)); !errors.Is(err, scrub.ErrUndecodable) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := io.ReadAll(set.Events(bytes.NewReader(in), true)); err != nil || !bytes.Equal(got, in) {
+			t.Errorf("%s, where it passes: %q, %v", name, got, err)
 		}
 	}
 }
