@@ -44,7 +44,7 @@ func (e *exchange) respond(resp *http.Response) *Fault {
 	}
 	h := e.w.Header()
 	e.responseHeader(h, resp.Header)
-	announced := e.announce(h, resp.Trailer)
+	announced := e.announce(h, resp)
 	e.status = resp.StatusCode
 	e.w.WriteHeader(resp.StatusCode)
 	if whole {
@@ -70,17 +70,20 @@ func (e *exchange) writeWhole(body []byte) *Fault {
 }
 
 // announce names the trailers that will follow, and returns those names.
-func (e *exchange) announce(h, trailer http.Header) (announced []string) {
-	if len(trailer) == 0 {
+func (e *exchange) announce(h http.Header, resp *http.Response) (announced []string) {
+	if len(resp.Trailer) == 0 {
 		return nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(trailer)) {
+	for _, name := range slices.Sorted(maps.Keys(resp.Trailer)) {
 		if e.comesBack(name) {
 			announced = append(announced, name)
 		}
 	}
 	if announced != nil {
 		h["Trailer"] = announced
+		if e.r.ProtoMajor == 1 && e.r.ProtoMinor > 0 && !e.bodiless(resp) {
+			delete(h, "Content-Length") // there are no trailers behind a body with a length
+		}
 	}
 	return announced
 }

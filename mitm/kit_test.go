@@ -79,6 +79,7 @@ type kit struct {
 
 type kitOptions struct {
 	upstream  http.Handler // nil: echo
+	http1     bool         // the upstream speaks no HTTP/2
 	limits    broker.Limits
 	newID     func() string
 	authority func(*ca.Authority) mitm.Authority // nil: the CA itself
@@ -93,7 +94,7 @@ func newKit(t testing.TB, o kitOptions) *kit {
 	}
 	key := seal.NewKey()
 	k.source.snap = k.snapshot(t, key)
-	k.startUpstream(t, o.upstream)
+	k.startUpstream(t, o.upstream, !o.http1)
 	k.startBroker(t, key, o)
 
 	root, err := ca.Create(time.Now())
@@ -127,7 +128,7 @@ func newKit(t testing.TB, o kitOptions) *kit {
 	return k
 }
 
-func (k *kit) startUpstream(t testing.TB, h http.Handler) {
+func (k *kit) startUpstream(t testing.TB, h http.Handler, http2 bool) {
 	t.Helper()
 	if h == nil {
 		h = http.HandlerFunc(echo)
@@ -137,7 +138,8 @@ func (k *kit) startUpstream(t testing.TB, h http.Handler) {
 	k.origin = x509.NewCertPool()
 	k.origin.AppendCertsFromPEM(authority.PEM())
 	k.upstream = httptest.NewUnstartedServer(h)
-	k.upstream.EnableHTTP2 = true
+	k.upstream.EnableHTTP2 = http2
+	k.upstream.Config.DisableGeneralOptionsHandler = true // OPTIONS * is for the handler
 	k.upstream.TLS = &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 		if hello.ServerName == "" {
 			return authority.Leaf(hello.Context(), "127.0.0.1")

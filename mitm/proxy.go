@@ -197,6 +197,9 @@ func (p *Proxy) serveAbsolute(w http.ResponseWriter, r *http.Request) {
 		p.broker.Refuse(w, broker.MITM, f)
 		return
 	}
+	if r.Method == http.MethodOptions && strings.HasSuffix(r.RequestURI, "://"+authority) {
+		path = "*" // RFC 9112 §3.2.4: so a proxy is asked for it
+	}
 	p.broker.Serve(w, r, broker.Request{
 		Entrance: broker.MITM, Identity: p.identify(r), Target: target,
 		Path: path, RawQuery: query, HasQuery: hasQuery,

@@ -3,6 +3,7 @@ package mitm_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
@@ -22,6 +23,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 
 	"agentvault/broker"
+	"agentvault/broker/http1"
 	"agentvault/pathproxy"
 )
 
@@ -101,12 +103,18 @@ func (k *kit) dialPath(t testing.TB) *wire {
 		must(t, err)
 		srv := &http.Server{
 			Handler: broker.BoundUploads(pathproxy.New(pathproxy.Options{Broker: k.broker})), DisableGeneralOptionsHandler: true,
-			ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 64 << 10,
+			ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 90 * time.Second, MaxHeaderBytes: 64 << 10,
 		}
 		broker.ClearHTTP2(srv)
-		shared := broker.PlainErrors(srv, k.broker.Share(srv, ln), broker.Path)
+		plain, rest := http1.Front(srv, k.broker.Share(srv, ln), pathproxy.ServesTarget, nil)
+		shared := broker.PlainErrors(srv, rest, broker.Path)
 		go srv.Serve(shared)
-		t.Cleanup(func() { _ = srv.Close() })
+		t.Cleanup(func() {
+			_ = srv.Close()
+			ctx, cancel := context.WithCancel(context.Background())
+			cancel() // stragglers are cut
+			_ = plain.Shutdown(ctx)
+		})
 		k.pathAddr = ln.Addr().String()
 	}
 	c, err := net.Dial("tcp", k.pathAddr)
