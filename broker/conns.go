@@ -252,3 +252,6 @@ func (ac *agentConn) CloseWrite() error {
 	}
 	return errors.ErrUnsupported
 }
+
+// Beneath implements [Wrapped].
+func (ac *agentConn) Beneath() (net.Conn, []byte) { return ac.Conn, nil }

@@ -156,6 +156,9 @@ func (c *readAhead) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Beneath implements [Wrapped].
+func (c *readAhead) Beneath() (net.Conn, []byte) { return c.Conn, c.rest }
+
 // CloseWrite passes a half-close on.
 func (c *readAhead) CloseWrite() error {
 	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {

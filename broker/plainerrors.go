@@ -99,6 +99,9 @@ func (c *plainErrorConn) CloseWrite() error {
 	return nil
 }
 
+// Beneath implements [Wrapped].
+func (c *plainErrorConn) Beneath() (net.Conn, []byte) { return c.Conn, nil }
+
 // plainFault is an answer on a bare connection, which ends with it.
 func plainFault(f *Fault) []byte {
 	status, header, body := faultResponse(MITM, f, "")

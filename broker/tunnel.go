@@ -3,11 +3,9 @@ package broker
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http"
 	"sync"
-	"time"
 
 	"agentvault/policy"
 )
@@ -134,7 +132,7 @@ func (b *Broker) spliceRecorded(ctx context.Context, t *Tunnel, agent net.Conn, 
 	}
 	upstream, err := b.dialer.DialContext(ctx, "tcp", t.target.Address())
 	if err == nil {
-		rec.BytesIn, rec.BytesOut = t.splice(ctx, agent, upstream)
+		rec.BytesIn, rec.BytesOut = splice(ctx, agent, upstream, t.Answered(nil), streamIdle)
 		return nil
 	}
 	if f := open.cutBy(); f != nil {
@@ -156,37 +154,6 @@ func dialFault(err error) *Fault {
 		code = CodeUpstreamTimeout
 	}
 	return upstreamFault(code, err)
-}
-
-func (t *Tunnel) splice(ctx context.Context, agent, upstream net.Conn) (in, out int64) {
-	end := func() {
-		_ = agent.Close()    // errors of a close tell nothing here
-		_ = upstream.Close() // likewise
-	}
-	defer end()
-	defer context.AfterFunc(ctx, end)()
-	if _, err := agent.Write(t.Answered(nil)); err != nil {
-		return 0, 0
-	}
-	idle := time.AfterFunc(streamIdle, end)
-	defer idle.Stop()
-	var there sync.WaitGroup
-	there.Go(func() {
-		in, _ = io.Copy(upstream, &touched{Reader: agent, idle: idle})
-		closeWrite(upstream)
-	})
-	out, _ = io.Copy(agent, &touched{Reader: upstream, idle: idle})
-	closeWrite(agent)
-	there.Wait()
-	return in, out
-}
-
-// closeWrite passes a half-close on where the connection knows it.
-func closeWrite(c net.Conn) {
-	if h, ok := c.(interface{ CloseWrite() error }); ok && h.CloseWrite() == nil {
-		return
-	}
-	_ = c.Close()
 }
 
 // AnswerConnect answers a CONNECT over HTTP.

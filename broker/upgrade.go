@@ -74,15 +74,16 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 	}
 	idle := time.AfterFunc(streamIdle, end)
 	defer idle.Stop()
+	moves := func() { idle.Reset(streamIdle) }
 	stop := context.AfterFunc(e.ctx, end)
 	defer stop()
 
 	var back sync.WaitGroup
 	back.Go(func() {
 		defer end()
-		_, _ = io.Copy(upstream, &touched{Reader: e.guardFrames(fromAgent), idle: idle})
+		_, _ = io.Copy(upstream, &moving{e.guardFrames(fromAgent), moves})
 	})
-	src := io.Reader(&uncut{src: &touched{Reader: upstream, idle: idle}, use: &e.use})
+	src := io.Reader(&uncut{src: &moving{upstream, moves}, use: &e.use})
 	if e.values != nil {
 		frames := e.values.Frames(src)
 		frames.Follow(e.valuesNow)
@@ -105,20 +106,6 @@ func (u *uncut) Read(p []byte) (int, error) {
 	n, err := u.src.Read(p)
 	if u.use.cutBy() != nil {
 		return 0, errors.New("cut")
-	}
-	return n, err
-}
-
-// touched puts off an idle timer at every read that brings something.
-type touched struct {
-	io.Reader
-	idle *time.Timer
-}
-
-func (t *touched) Read(p []byte) (int, error) {
-	n, err := t.Reader.Read(p)
-	if n > 0 {
-		t.idle.Reset(streamIdle)
 	}
 	return n, err
 }

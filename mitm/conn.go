@@ -45,6 +45,9 @@ func (c *hijacked) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// Beneath implements [broker.Wrapped].
+func (c *hijacked) Beneath() (net.Conn, []byte) { return c.Conn, c.early }
+
 // CloseWrite says that no more will be written. Not every connection can.
 func (c *hijacked) CloseWrite() error {
 	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
@@ -93,6 +96,10 @@ func (c *tunnelConn) Write(p []byte) (int, error) {
 	c.moved.Store(time.Now().UnixNano())
 	return n, err
 }
+
+// Beneath implements [broker.Wrapped]. Who takes a blind tunnel's connection out
+// looks for idleness himself.
+func (c *tunnelConn) Beneath() (net.Conn, []byte) { return c.Conn, nil }
 
 // CloseWrite passes on that no more will be written.
 func (c *tunnelConn) CloseWrite() error {

@@ -373,3 +373,8 @@ func (s *syncBuffer) String() string {
 	defer s.mu.Unlock()
 	return s.b.String()
 }
+
+// overConn is a transport whose one connection is there already.
+func overConn(c net.Conn) *http.Transport {
+	return &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return c, nil }}
+}

@@ -68,6 +68,9 @@ func (c *portConn) read(p []byte) (int, error) {
 	return n, nil
 }
 
+// Beneath implements [broker.Wrapped].
+func (c *portConn) Beneath() (net.Conn, []byte) { return c.Conn, c.early }
+
 // CloseWrite says that no more will be written. Not every connection can.
 func (c *portConn) CloseWrite() error {
 	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
