@@ -35,6 +35,7 @@ func TestBadValues(t *testing.T) {
 		{"PUT " + servicesPath, "scheme", service(`"scheme":"ftp",` + host + bearer)}, {"PUT " + servicesPath, "description", service(`"description":"` + long(501) + `",` + host + bearer)},
 		{"PUT " + servicesPath, "scrub", service(`"scrub":"no",` + host + bearer)}, {"PUT " + servicesPath, "undecodable", service(`"undecodable":"` + secretValue + `",` + host + bearer)},
 		{"PUT " + servicesPath, "pins[0]", service(`"pins":["` + secretValue + `"],` + host + bearer)},
+		{"PUT " + servicesPath, "upgrades[0]", service(`"upgrades":["` + secretValue + ` x"],` + host + bearer)},
 		{"PUT " + servicesPath, "token", service(host + `"auth":{"type":"bearer","token":"a-value"}`)}, {"PUT " + servicesPath, "token", service(host + `"auth":{"type":"bearer"}`)},
 		{"PUT " + servicesPath, "key", service(host + `"auth":{"type":"bearer","token":"A_KEY","key":"B_KEY"}`)}, {"PUT " + servicesPath, "type", service(host + `"auth":{"type":"nonsense"}`)},
 		{"PUT " + servicesPath, "header", service(host + `"auth":{"type":"api-key","key":"A_KEY","header":"Host"}`)},

@@ -82,7 +82,8 @@ func TestServiceRoutes(t *testing.T) {
 	}{
 		{`{"scrub":"off","undecodable":"pass"}`, vault.Switches{Scrub: "off", Undecodable: "pass"}},
 		{`{"pins":["` + somePin + `"]}`, vault.Switches{Scrub: "off", Undecodable: "pass", Pins: []string{somePin}}},
-		{`{"scrub":"on","undecodable":"refuse","pins":[]}`, vault.Switches{}},
+		{`{"upgrades":["SPDY/3.1"]}`, vault.Switches{Scrub: "off", Undecodable: "pass", Pins: []string{somePin}, Upgrades: []string{"spdy/3.1"}}},
+		{`{"scrub":"on","undecodable":"refuse","pins":[],"upgrades":[]}`, vault.Switches{}},
 	} {
 		s = vault.Service{}
 		f.send("PATCH", servicesPath+"/newer", f.owner, row.body).into(t, 200, &s)
@@ -91,8 +92,8 @@ func TestServiceRoutes(t *testing.T) {
 		}
 	}
 	for body, place := range map[string]string{
-		`{}`: "enabled, scrub, undecodable or pins", `{"enabled":true,"scrub":"off"}`: "enabled", `{"pins":null}`: "give one", `{"scrub":true}`: "scrub",
-		`{"scrub":"no"}`: "scrub", `{"undecodable":"drop"}`: "undecodable", `{"pins":["x"]}`: "pins[0]", `{"pins":"` + somePin + `"}`: "pins",
+		`{}`: "enabled, scrub, undecodable, pins or upgrades", `{"enabled":true,"scrub":"off"}`: "enabled", `{"pins":null}`: "give one", `{"scrub":true}`: "scrub",
+		`{"scrub":"no"}`: "scrub", `{"undecodable":"drop"}`: "undecodable", `{"pins":["x"]}`: "pins[0]", `{"upgrades":["h2c"]}`: "upgrades[0]", `{"pins":"` + somePin + `"}`: "pins",
 	} {
 		if m := f.send("PATCH", servicesPath+"/newer", f.owner, body).refused(t, 400, "bad_request"); !strings.Contains(m, place) {
 			t.Errorf("%s: %q does not name %s", body, m, place)

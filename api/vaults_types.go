@@ -19,6 +19,7 @@ type ServicePatch struct {
 	Scrub       *string  `json:"scrub,omitempty" enum:"on,off" doc:"Whether answers are searched for credentials."`
 	Undecodable *string  `json:"undecodable,omitempty" enum:"refuse,pass" doc:"What becomes of answers that cannot be searched."`
 	Pins        []string `json:"pins,omitzero" required:"false" doc:"They replace all that there are; an empty list removes them."`
+	Upgrades    []string `json:"upgrades,omitzero" required:"false" doc:"Likewise."`
 }
 
 // VersionInfo is a value that was replaced.

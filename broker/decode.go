@@ -8,7 +8,7 @@ import (
 
 // A decoder reads records from lines of the audit log. Those that
 // [Record.AppendJSON] spelled without a backslash are taken apart as they stand;
-// all others are encoding/json's. What repeats from record to record is kept
+// all others, and those of upgrades, are encoding/json's. What repeats from record to record is kept
 // once. The zero decoder is ready for use, by one goroutine.
 type decoder struct {
 	rest []byte // of the line

@@ -51,6 +51,7 @@ type exchange struct {
 	trailer  http.Header    // strip: likewise, without values
 	speaking []string       // strip: fields of stripped that ask for another method, path or host
 	foreign  int            // strip: credentials of the agent's own that were replaced
+	upgrade  string         // strip: the protocol that goes upstream in Upgrade, as the agent spells it; "" for none
 	use      use            // send: what a later View may cut
 
 	// What goes upstream. These are values, not pointers: one piece of memory for
@@ -68,6 +69,7 @@ type exchange struct {
 	body       *countingBody
 	status     int // what the agent got; 0 before anything was written
 	fault      *Fault
+	bytesIn    int64 // after an upgrade
 	bytesOut   int64
 	scrubbed   int
 	occupies   bool // a place of the session's limits is taken
@@ -197,7 +199,7 @@ func (e *exchange) record(kind string, now time.Time) *Record {
 		return r
 	}
 	r.Request, r.Entrance, r.Target = e.id, e.Entrance.String(), recordedTarget(e.Target)
-	r.Method, r.Path = clip(e.r.Method, maxMethod), recordable(e.Path)
+	r.Method, r.Path, r.Upgrade = clip(e.r.Method, maxMethod), recordable(e.Path), strings.ToLower(e.upgrade)
 	if e.session != nil {
 		r.Session, r.Agent, r.AgentKind = e.session.id, e.session.name, e.session.kind()
 	}
@@ -300,10 +302,10 @@ func (e *exchange) recordOutcome() {
 		return // or a flood that is refused would fill the disk
 	}
 	r := e.record("outcome", now)
-	r.Status, r.BytesOut, r.Scrubbed, r.Foreign = e.status, e.bytesOut, e.scrubbed, e.foreign
+	r.Status, r.BytesIn, r.BytesOut, r.Scrubbed, r.Foreign = e.status, e.bytesIn, e.bytesOut, e.scrubbed, e.foreign
 	r.Micros = now.Sub(e.start).Microseconds()
 	if e.body != nil {
-		r.BytesIn = e.body.n.Load()
+		r.BytesIn += e.body.n.Load()
 	}
 	if e.fault != nil {
 		r.Fault = e.fault.Code

@@ -24,6 +24,9 @@ func (r *Record) AppendJSON(b []byte) (_ []byte, err error) {
 	b = appendString(append(b, `,"target":`...), r.Target)
 	b = appendString(append(b, `,"method":`...), r.Method)
 	b = appendString(append(b, `,"path":`...), r.Path)
+	if r.Upgrade != "" {
+		b = appendString(append(b, `,"upgrade":`...), r.Upgrade)
+	}
 	b = appendStrings(append(b, `,"credentials":`...), r.Credentials)
 	b = strconv.AppendInt(append(b, `,"status":`...), int64(r.Status), 10)
 	b = appendString(append(b, `,"fault":`...), r.Fault)

@@ -28,7 +28,7 @@ func FuzzRecord(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b, c string, credentials int, seconds int64, nanos int, n int64) {
 		r := &broker.Record{
 			Seq: uint64(n), Time: time.Unix(seconds, int64(nanos)).UTC(), Kind: a, Request: b, Entrance: c, Session: a, Agent: b, AgentKind: c,
-			VaultID: a, Vault: b, Service: c, Target: a, Method: c, Path: b, Status: int(n), Fault: c, BytesIn: n, BytesOut: -n, Micros: n >> 7,
+			VaultID: a, Vault: b, Service: c, Target: a, Method: c, Path: b, Upgrade: c, Status: int(n), Fault: c, BytesIn: n, BytesOut: -n, Micros: n >> 7,
 			Scrubbed: int(n >> 9), Foreign: int(n >> 40),
 		}
 		switch credentials & 7 {

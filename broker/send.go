@@ -6,11 +6,8 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
 
 	"agentvault/broker/upstream"
 	"agentvault/policy/inject"
@@ -42,11 +39,11 @@ func (e *exchange) inject() *Fault {
 		out.Body, out.ContentLength = e.body, e.r.ContentLength
 	}
 	e.askPlain(req.Header)
-	if e.wantsWebSocket() {
+	if e.upgrade != "" {
 		if e.values != nil {
 			delete(req.Header, "Sec-Websocket-Extensions") // compressed messages could not be read
 		}
-		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{e.upgrade}
 	}
 	return nil
 }
@@ -71,14 +68,6 @@ func injectFault(err error) *Fault {
 	return f
 }
 
-// wantsWebSocket: RFC 6455 §4.1. Other upgrades are dropped as hop-by-hop, and
-// so is one with a body: it would go on being read from a connection that is
-// the WebSocket's by then.
-func (e *exchange) wantsWebSocket() bool {
-	return e.r.ProtoMajor == 1 && e.r.Method == http.MethodGet && e.body == nil && strings.EqualFold(e.r.Header.Get("Upgrade"), "websocket") &&
-		httpguts.HeaderValuesContainsToken(e.r.Header["Connection"], "upgrade")
-}
-
 // send carries the request to the upstream and its answer back.
 func (e *exchange) send() *Fault {
 	// A cut ends the exchange wherever it is: the call upstream, and an answer
@@ -96,11 +85,15 @@ func (e *exchange) send() *Fault {
 	*call = upstream.Call{Request: &e.out, Address: e.Target.Address(), Interim: e.forward}
 	if e.body != nil {
 		e.body.rc, call.Interrupt = e.rc, e.body.interrupt
-		if e.r.ProtoMajor == 1 {
+		if e.upgrade != "" {
+			if f := e.readAhead(); f != nil {
+				return f
+			}
+		} else if e.r.ProtoMajor == 1 {
 			_ = e.rc.EnableFullDuplex() // an early answer must not wait for the upload
 		}
 	}
-	resp, err := e.transport(e.out.Header["Upgrade"] != nil).Do(e.ctx, call)
+	resp, err := e.transport(e.upgrade != "").Do(e.ctx, call)
 	e.early.close()
 	if err != nil {
 		return e.upstreamFault(err)
@@ -113,7 +106,7 @@ func (e *exchange) send() *Fault {
 		_ = resp.Body.Close() // nothing is left that it could spoil
 	}()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return e.upgrade(resp)
+		return e.switched(resp)
 	}
 	return e.respond(resp)
 }

@@ -64,6 +64,7 @@ func (e *exchange) strip() *Fault {
 	e.stripped = inject.Request{Header: e.requestHeader(), RawQuery: e.RawQuery}
 	e.foreign += e.service.slots.Strip(&e.stripped)
 	e.trailer = e.requestTrailer()
+	e.upgrade = e.asksUpgrade()
 	if where := e.tokenStands(); where != "" {
 		return tokenFault(where)
 	}

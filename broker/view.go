@@ -95,6 +95,7 @@ type service struct {
 	scrubOff        bool   // answers are not searched (R10)
 	passUndecodable bool   // answers that cannot be searched pass
 	pins            string // in their one order, a space between; "" for none
+	upgrades        string // likewise: protocols besides websocket, in lower case
 }
 
 type box struct {
@@ -216,7 +217,7 @@ func buildVault(nv vault.Vault, key seal.Key) (*vaultView, error) {
 			return v, fmt.Errorf("service %q: %w", s.Name, err)
 		}
 		v.services[i] = service{name: s.Name, auth: string(auth), injector: in, slots: in.Slots(), keys: in.Keys(),
-			scrubOff: s.Scrub == vault.ScrubOff, passUndecodable: s.Undecodable == vault.UndecodablePass, pins: strings.Join(s.Pins, " ")}
+			scrubOff: s.Scrub == vault.ScrubOff, passUndecodable: s.Undecodable == vault.UndecodablePass, pins: strings.Join(s.Pins, " "), upgrades: strings.Join(s.Upgrades, " ")}
 		for _, name := range v.services[i].slots.Headers {
 			v.services[i].own = append(v.services[i].own, plainName(name))
 		}

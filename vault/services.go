@@ -98,6 +98,7 @@ func (r *Registry) EnableService(ctx context.Context, c Caller, vaultName, name 
 type SwitchChange struct {
 	Scrub, Undecodable *string
 	Pins               []string // empty: none any more
+	Upgrades           []string // likewise
 }
 
 // SetSwitches changes switches of a service.
@@ -119,8 +120,11 @@ func (r *Registry) SetSwitches(ctx context.Context, c Caller, vaultName, name st
 		if ch.Pins != nil {
 			s.Pins, set = ch.Pins, append(set, "pins")
 		}
+		if ch.Upgrades != nil {
+			s.Upgrades, set = ch.Upgrades, append(set, "upgrades")
+		}
 		if set == nil {
-			return "", badRequest("scrub, undecodable or pins: give at least one")
+			return "", badRequest("scrub, undecodable, pins or upgrades: give at least one")
 		}
 		if err := r.checkService(&s); err != nil {
 			return "", err

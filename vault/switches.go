@@ -32,17 +32,25 @@ type Switches struct {
 	// SubjectPublicKeyInfo (RFC 7469 §2.4); sorted, each once. A chain to a root
 	// must hold at least one of them. None: any chain to a root will do.
 	Pins []string `json:"pins,omitempty"`
+
+	// Upgrades are the protocols that a request may switch its connection to
+	// (RFC 9110 §7.8), besides websocket, which always may: a name, and a version
+	// behind a slash, in lower case, as in "spdy/3.1"; sorted, each once. What
+	// comes back in one is not searched for credentials. None: none.
+	Upgrades []string `json:"upgrades,omitempty"`
 }
 
 const (
-	maxPins   = 20 // of one service
-	pinPrefix = "sha256/"
+	maxPins     = 20 // of one service
+	pinPrefix   = "sha256/"
+	maxUpgrades = 10 // of one service
+	maxUpgrade  = 64 // bytes
 )
 
 // PersonOnly reports whether a field of a service is one that a person sets, and
 // that a proposal therefore does not have.
 func PersonOnly(field string) bool {
-	return slices.Contains([]string{"scheme", "scrub", "undecodable", "pins"}, field)
+	return slices.Contains([]string{"scheme", "scrub", "undecodable", "pins", "upgrades"}, field)
 }
 
 // PinOf is the pin of a public key, given as the DER of its SubjectPublicKeyInfo.
@@ -79,7 +87,39 @@ func (s Switches) Canonical() (Switches, error) {
 		}
 	}
 	s.Pins = slices.Compact(slices.Sorted(slices.Values(s.Pins)))
-	return s, nil
+	var err error
+	s.Upgrades, err = canonicalUpgrades(s.Upgrades)
+	return s, err
+}
+
+// carriers are protocols by which more requests would go, on which nothing
+// decides.
+var carriers = []string{"h2c", "h2", "h3", "http", "tls", "connect-udp", "connect-ip", "connect-tcp", "connect-ethernet"}
+
+func canonicalUpgrades(given []string) ([]string, error) {
+	if len(given) > maxUpgrades {
+		return nil, fmt.Errorf("upgrades: at most %d", maxUpgrades)
+	}
+	var all []string
+	for i, u := range given {
+		u = strings.ToLower(u)
+		name, version, versioned := strings.Cut(u, "/")
+		switch {
+		case len(u) > maxUpgrade, !isProtocol(name), versioned && !isProtocol(version):
+			return nil, fmt.Errorf("upgrades[%d]: an upgrade is the name of a protocol, perhaps with a version, as in spdy/3.1", i)
+		case name == "websocket":
+			return nil, fmt.Errorf("upgrades[%d]: websocket always passes, and is searched", i)
+		case slices.Contains(carriers, name):
+			return nil, fmt.Errorf("upgrades[%d]: it would carry requests that nobody decides on", i)
+		}
+		all = append(all, u)
+	}
+	return slices.Compact(slices.Sorted(slices.Values(all))), nil
+}
+
+// isProtocol reports whether the text is a name or a version of a protocol.
+func isProtocol(s string) bool {
+	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789.-_+") == ""
 }
 
 // SwitchWarnings are what is said to a person who turns a protection of a
@@ -96,14 +136,18 @@ func SwitchWarnings(before *Service, after Service) []string {
 	if after.Undecodable == UndecodablePass && was.Undecodable != UndecodablePass {
 		out = append(out, fmt.Sprintf("service %s passes answers that cannot be searched: a credential in one of %s reaches the agent", after.Name, after.Host))
 	}
-	if lost := withoutPins(was.Pins, after.Pins); before != nil && len(lost) > 0 {
+	if more := without(after.Upgrades, was.Upgrades); len(more) > 0 {
+		out = append(out, fmt.Sprintf("service %s lets %s through: what comes back in it is not searched, so a credential in it reaches the agent", after.Name, strings.Join(more, " ")))
+	}
+	if lost := without(was.Pins, after.Pins); before != nil && len(lost) > 0 {
 		out = append(out, fmt.Sprintf("service %s loses pins: %s", after.Name, strings.Join(lost, " ")))
 	}
 	return out
 }
 
-func withoutPins(before, after []string) []string {
-	return slices.DeleteFunc(slices.Clone(before), func(p string) bool { return slices.Contains(after, p) })
+// without is what of all is not in some.
+func without(all, some []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(some, s) })
 }
 
 // target is the host and port of a canonical pattern, of https.
@@ -153,13 +197,16 @@ func (v *Vault) switchWarnings(d ServiceDiff) (out []string) {
 		if s.Undecodable == UndecodablePass {
 			out = append(out, fmt.Sprintf("service %s goes on passing answers that cannot be searched, as a person has set it", s.Name))
 		}
+		if len(s.Upgrades) > 0 {
+			out = append(out, fmt.Sprintf("service %s goes on letting %s through unsearched, as a person has set it", s.Name, strings.Join(s.Upgrades, " ")))
+		}
 		return out
 	}
-	if d.Before != nil && (d.Before.Scrub != "" || d.Before.Undecodable != "") {
+	if d.Before != nil && (d.Before.Scrub != "" || d.Before.Undecodable != "" || len(d.Before.Upgrades) > 0) {
 		out = append(out, fmt.Sprintf("service %s moves, and would be scrubbed like any other: what a person turned off for %s does not go along", s.Name, d.Before.Host))
 	}
 	if d.Before != nil {
-		if lost := withoutPins(d.Before.Pins, s.Pins); len(lost) > 0 {
+		if lost := without(d.Before.Pins, s.Pins); len(lost) > 0 {
 			out = append(out, fmt.Sprintf("service %s moves, and the pins of %s do not go along", s.Name, d.Before.Host))
 		}
 	}

@@ -28,6 +28,7 @@ func TestSwitchesAreStoredInOneSpelling(t *testing.T) {
 		{``, ``},
 		{`, "scrub": "on", "undecodable": "refuse", "pins": []`, ``},
 		{`, "scrub": "off", "undecodable": "pass"`, `,"scrub":"off","undecodable":"pass"`},
+		{`, "upgrades": ["TCP", "SPDY/3.1", "tcp"]`, `,"upgrades":["spdy/3.1","tcp"]`},
 		{`, "pins": ["` + pinB + `", "` + pinA + `", "` + pinB + `"]`, `,"pins":["` + pinA + `","` + pinB + `"]`},
 	} {
 		given := services(t, `[`+withSwitches("pinned", "a.example.com", row.fields)+`]`)
@@ -48,6 +49,7 @@ func TestSwitchesThatAreNone(t *testing.T) {
 	f := newFixture(t)
 	before := f.snapshot(t)
 	const pin = ": a pin is sha256/ and the base64 of the SHA-256 of a public key's SubjectPublicKeyInfo, 44 characters that end with ="
+	const upgrade = ": an upgrade is the name of a protocol, perhaps with a version, as in spdy/3.1"
 	many := make([]string, 21)
 	for i := range many {
 		many[i] = vault.PinOf([]byte{byte(i)})
@@ -66,6 +68,16 @@ func TestSwitchesThatAreNone(t *testing.T) {
 		{`, "pins": ["sha256/AAAAAAAAAAAAAAAAAAAAA\nAAAAAAAAAAAAAAAAAAAAAA="]`, "pins[0]" + pin},
 		{`, "pins": ["` + strings.ReplaceAll(vault.PinOf([]byte{5}), "+", "-") + `x"]`, "pins[0]" + pin},
 		{`, "pins": ` + string(manyJSON), "pins: at most 20"},
+		{`, "upgrades": [""]`, "upgrades[0]" + upgrade},
+		{`, "upgrades": ["tcp", "spdy/"]`, "upgrades[1]" + upgrade},
+		{`, "upgrades": ["spdy/3/1"]`, "upgrades[0]" + upgrade},
+		{`, "upgrades": ["tcp, spdy"]`, "upgrades[0]" + upgrade},
+		{`, "upgrades": ["` + strings.Repeat("x", 65) + `"]`, "upgrades[0]" + upgrade},
+		{`, "upgrades": ["WebSocket"]`, "upgrades[0]: websocket always passes, and is searched"},
+		{`, "upgrades": ["h2c"]`, "upgrades[0]: it would carry requests that nobody decides on"},
+		{`, "upgrades": ["HTTP/2.0"]`, "upgrades[0]: it would carry requests that nobody decides on"},
+		{`, "upgrades": ["TLS/1.3"]`, "upgrades[0]: it would carry requests that nobody decides on"},
+		{`, "upgrades": ["a","b","c","d","e","f","g","h","i","j","k"]`, "upgrades: at most 10"},
 	} {
 		_, err := f.SetServices(t.Context(), f.owner, mainVault, services(t, `[`+withSwitches("pinned", "a.example.com", row.fields)+`]`))
 		refused(t, row.fields, vault.CodeBadRequest, `service "pinned": `+row.want, err)
@@ -85,7 +97,8 @@ func TestSetSwitches(t *testing.T) {
 		{vault.SwitchChange{Scrub: text("off")}, vault.Switches{Scrub: "off"}},
 		{vault.SwitchChange{Pins: []string{pinB, pinA}}, vault.Switches{Scrub: "off", Pins: []string{pinA, pinB}}},
 		{vault.SwitchChange{Scrub: text("on"), Undecodable: text("pass")}, vault.Switches{Undecodable: "pass", Pins: []string{pinA, pinB}}},
-		{vault.SwitchChange{Undecodable: text("refuse"), Pins: []string{}}, vault.Switches{}},
+		{vault.SwitchChange{Upgrades: []string{"TCP"}}, vault.Switches{Undecodable: "pass", Pins: []string{pinA, pinB}, Upgrades: []string{"tcp"}}},
+		{vault.SwitchChange{Undecodable: text("refuse"), Pins: []string{}, Upgrades: []string{}}, vault.Switches{}},
 	} {
 		s, err := f.SetSwitches(t.Context(), f.owner, mainVault, "stripe", row.change)
 		must(t, err)
@@ -94,7 +107,7 @@ func TestSetSwitches(t *testing.T) {
 	}
 	before := f.snapshot(t)
 	_, err := f.SetSwitches(t.Context(), f.owner, mainVault, "stripe", vault.SwitchChange{})
-	refused(t, "nothing", vault.CodeBadRequest, "scrub, undecodable or pins: give at least one", err)
+	refused(t, "nothing", vault.CodeBadRequest, "scrub, undecodable, pins or upgrades: give at least one", err)
 	_, err = f.SetSwitches(t.Context(), f.owner, mainVault, "stripe", vault.SwitchChange{Scrub: text("")})
 	must(t, err)
 	_, err = f.SetSwitches(t.Context(), f.owner, mainVault, "stripe", vault.SwitchChange{Scrub: text("no")})
@@ -106,7 +119,7 @@ func TestSetSwitches(t *testing.T) {
 
 // What a proposal makes of the switches that a person has set.
 func TestSwitchesUnderAProposal(t *testing.T) {
-	const there = `, "scrub": "off", "undecodable": "pass", "pins": ["` + pinA + `"]`
+	const there = `, "scrub": "off", "undecodable": "pass", "upgrades": ["tcp"], "pins": ["` + pinA + `"]`
 	set := func(name, host string) string {
 		return fmt.Sprintf(`{"action": "set", "name": %q, "host": %q, "description": "new", "auth": {"type": "passthrough"}}`, name, host)
 	}
@@ -116,9 +129,10 @@ func TestSwitchesUnderAProposal(t *testing.T) {
 		want           vault.Switches // that it has then
 		warnings       []string       // about the switches
 	}{
-		{"the same host", set("pinned", "a.example.com"), "pinned", vault.Switches{Scrub: "off", Undecodable: "pass", Pins: []string{pinA}}, []string{
+		{"the same host", set("pinned", "a.example.com"), "pinned", vault.Switches{Scrub: "off", Undecodable: "pass", Upgrades: []string{"tcp"}, Pins: []string{pinA}}, []string{
 			"service pinned stays without scrubbing, as a person has set it: what it carries then, a.example.com can send back to the agent",
 			"service pinned goes on passing answers that cannot be searched, as a person has set it",
+			"service pinned goes on letting tcp through unsearched, as a person has set it",
 		}},
 		{"another host", set("pinned", "b.example.com"), "pinned", vault.Switches{}, []string{
 			"service pinned moves, and would be scrubbed like any other: what a person turned off for a.example.com does not go along",
@@ -219,6 +233,8 @@ func TestSwitchWarnings(t *testing.T) {
 		{"off already", one("a.example.com", loose), one("a.example.com", loose), nil},
 		{"off elsewhere", one("b.example.com", loose), one("a.example.com", loose), []string{unscrubbed, passes}},
 		{"turned on", one("a.example.com", loose), one("a.example.com", vault.Switches{}), nil},
+		{"an upgrade more", one("a.example.com", vault.Switches{Upgrades: []string{"tcp"}}), one("a.example.com", vault.Switches{Upgrades: []string{"spdy/3.1", "tcp"}}), []string{
+			"service api lets spdy/3.1 through: what comes back in it is not searched, so a credential in it reaches the agent"}},
 		{"a pin less", one("a.example.com", vault.Switches{Pins: []string{pinA, pinB}}), one("a.example.com", vault.Switches{Pins: []string{pinB}}), []string{"service api loses pins: " + pinA}},
 	} {
 		diff(t, row.name, row.want, vault.SwitchWarnings(row.before, *row.after))

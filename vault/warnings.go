@@ -128,7 +128,7 @@ func openings(v Vault, after []Service, changes []ServiceDiff) (out []string) {
 		case len(d.Before.Rules) > 0:
 			was = ", which it kept to its rules"
 		}
-		if lost := withoutPins(d.Before.Pins, after[now.Service].Pins); len(lost) > 0 {
+		if lost := without(d.Before.Pins, after[now.Service].Pins); len(lost) > 0 {
 			was += ", without its pins"
 		}
 		out = append(out, fmt.Sprintf("service %s %s: %s, by %s, would decide about %s%s", d.Name, how, after[now.Service].Name, after[now.Service].Host, d.Before.Host, was))

@@ -37,7 +37,9 @@ refused. Each is a list of methods, a list of paths, or both, as in
 Answers are searched for the vault's credentials before an agent gets them.
 --scrub off turns that off for this host, and --undecodable pass lets through
 what cannot be searched. With --pin, the certificates of the host must hold one of
-these public keys, besides leading to a root.
+these public keys, besides leading to a root. With --upgrade, requests may switch
+to that protocol, whose bytes are not searched (spdy/3.1 for kubectl exec, tcp for
+docker).
 
 A credential that has a value already, and that no service of the vault sends to
 this host yet, is asked about unless --yes is given; so is a protection that is
@@ -60,7 +62,7 @@ With -f, services are read from a file (YAML or JSON) instead.`,
 				return err
 			}
 			if file == "" {
-				services[0].Scrub, services[0].Undecodable, services[0].Pins = switches.scrub, switches.undecodable, switches.pins
+				services[0].Switches = vault.Switches{Scrub: switches.scrub, Undecodable: switches.undecodable, Pins: switches.pins, Upgrades: switches.upgrades}
 				if services[0].Switches, err = services[0].Canonical(); err != nil {
 					return &usageError{err}
 				}

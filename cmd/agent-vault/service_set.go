@@ -25,10 +25,11 @@ func serviceSetCommand() *cobra.Command {
 		Long: `Set switches of a service that is there, or replace all services of a vault.
 
 With NAME, --scrub says whether the service's answers are searched for the vault's
-credentials, --undecodable what becomes of answers that cannot be searched, and
---pin which public keys the upstream's certificates must hold, one of them; they
-replace those that there are, and --pin none removes them. What turns a protection
-off is asked about unless --yes is given.
+credentials, --undecodable what becomes of answers that cannot be searched, --pin
+which public keys the upstream's certificates must hold, one of them, and --upgrade
+which protocols requests may switch to, whose bytes are not searched. Pins and
+upgrades replace those that there are, and none removes them. What turns a
+protection off is asked about unless --yes is given.
 
 With -f FILE, all services of the vault are replaced by those of the file, which is
 YAML or JSON: a list of services, a map with the list under "services:", or a
@@ -37,6 +38,7 @@ made from the host. What would change is shown first, and asked about unless --y
 is given.`,
 		Example: `  agent-vault service set github --undecodable pass
   agent-vault service set github --scrub on --pin sha256/d6qzRu9zOECb90Uez27xWltNsj0e1Md7GkYYkVoZWmM=
+  agent-vault service set cluster --upgrade spdy/3.1
   agent-vault service set -f services.yaml
   agent-vault service list -o yaml > services.yaml
   agent-vault service set -f - --vault team-a --yes < services.yaml`,

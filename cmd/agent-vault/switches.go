@@ -13,22 +13,23 @@ import (
 	"agentvault/vault"
 )
 
-// noPins is what --pin takes to mean none.
-const noPins = "none"
+// none is what flags that replace a list take to mean an empty one.
+const none = "none"
 
 // switchFlags are what only a person sets of a service.
 type switchFlags struct {
 	scrub, undecodable string
-	pins               []string
+	pins, upgrades     []string
 }
 
-var switchNames = []string{"scrub", "undecodable", "pin"}
+var switchNames = []string{"scrub", "undecodable", "pin", "upgrade"}
 
 func (f *switchFlags) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.scrub, "scrub", "", "off: do not search its answers for credentials (default on)")
 	flags.StringVar(&f.undecodable, "undecodable", "", "pass: let answers through that cannot be searched (default refuse)")
 	flags.StringArrayVar(&f.pins, "pin", nil, "public key that the upstream's chain must hold, as sha256/BASE64, repeatable")
+	flags.StringArrayVar(&f.upgrades, "upgrade", nil, "protocol that requests may switch to besides websocket, unsearched, as spdy/3.1, repeatable")
 	completeFlag(c, "scrub", fixed("on", "off"))
 	completeFlag(c, "undecodable", fixed("refuse", "pass"))
 }
@@ -39,20 +40,25 @@ func (f *switchFlags) patch(c *cobra.Command) (p api.ServicePatch, err error) {
 	for flag, into := range map[string]func(){
 		"scrub":       func() { p.Scrub = &f.scrub },
 		"undecodable": func() { p.Undecodable = &f.undecodable },
-		"pin":         func() { p.Pins = f.pins },
+		"pin":         func() { p.Pins = orNone(f.pins) },
+		"upgrade":     func() { p.Upgrades = orNone(f.upgrades) },
 	} {
 		if c.Flags().Changed(flag) {
 			given = true
 			into()
 		}
 	}
-	switch {
-	case !given:
-		return p, misused(c, "nothing is given to set: --scrub, --undecodable or --pin")
-	case slices.Equal(p.Pins, []string{noPins}):
-		p.Pins = []string{}
+	if !given {
+		return p, misused(c, "nothing is given to set: --scrub, --undecodable, --pin or --upgrade")
 	}
 	return p, nil
+}
+
+func orNone(list []string) []string {
+	if slices.Equal(list, []string{none}) {
+		return []string{}
+	}
+	return list
 }
 
 // setSwitches changes switches of one service.
@@ -89,6 +95,9 @@ func applied(p api.ServicePatch, s vault.Service) (vault.Service, error) {
 	}
 	if p.Pins != nil {
 		s.Pins = p.Pins
+	}
+	if p.Upgrades != nil {
+		s.Upgrades = p.Upgrades
 	}
 	var err error
 	s.Switches, err = s.Switches.Canonical()
@@ -131,6 +140,9 @@ func shownSwitches(s vault.Switches) string {
 	}
 	if len(s.Pins) > 0 {
 		parts = append(parts, counted(len(s.Pins), "pin"))
+	}
+	if len(s.Upgrades) > 0 {
+		parts = append(parts, "upgrades "+strings.Join(s.Upgrades, " "))
 	}
 	return strings.Join(parts, ", ")
 }
