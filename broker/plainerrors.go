@@ -9,13 +9,16 @@ import (
 	"net/http"
 	"strconv"
 	"sync/atomic"
+
+	"agentvault/broker/http1"
 )
 
 // PlainErrors makes srv answer what net/http refuses by itself (a malformed
 // request line or percent-encoding, a header that is too long) with the JSON
 // of the contract rather than with plain text. It returns the listener to
 // serve on. It sets srv's Handler, ConnContext and ConnState, which must not
-// be changed afterwards. Connections that are *tls.Conn pass unchanged.
+// be changed afterwards. Connections that are *tls.Conn pass unchanged; on the
+// others an agent may end its own side before the answer has come.
 //
 // net/http has no hook for these answers. It writes them straight to the
 // connection, and only while no handler's answer is under way; so a write at
@@ -24,7 +27,7 @@ func PlainErrors(srv *http.Server, ln net.Listener, e Entrance) net.Listener {
 	handler, connContext, connState := srv.Handler, srv.ConnContext, srv.ConnState
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		if p, ok := c.(*plainErrorConn); ok {
-			ctx, c = context.WithValue(ctx, plainErrorKey{}, p), p.Conn
+			ctx, c = context.WithValue(ctx, plainErrorKey{}, p), p.HalfClosed.Conn
 		}
 		if connContext != nil {
 			ctx = connContext(ctx, c)
@@ -63,23 +66,31 @@ func (l *plainErrorListener) Accept() (net.Conn, error) {
 	if _, ok := c.(*tls.Conn); ok {
 		return c, nil
 	}
-	return &plainErrorConn{Conn: c, entrance: l.entrance}, nil
+	return &plainErrorConn{HalfClosed: http1.HalfClosed{Conn: c}, entrance: l.entrance}, nil
 }
 
 type plainErrorConn struct {
-	net.Conn
+	http1.HalfClosed
 	entrance Entrance
 	busy     atomic.Bool // between a handler's start and the connection's next idling
+}
+
+// Read reads one byte at a time only where net/http looks for a client that goes.
+func (c *plainErrorConn) Read(p []byte) (int, error) {
+	if len(p) == 1 {
+		return c.Look(p)
+	}
+	return c.HalfClosed.Read(p)
 }
 
 func (c *plainErrorConn) Write(p []byte) (int, error) {
 	status, ok := bytes.CutPrefix(p, []byte("HTTP/1.1 "))
 	if c.busy.Load() || !ok || len(status) < 3 {
-		return c.Conn.Write(p)
+		return c.HalfClosed.Write(p)
 	}
 	code, err := strconv.Atoi(string(status[:3]))
 	if err != nil || code < 400 {
-		return c.Conn.Write(p)
+		return c.HalfClosed.Write(p)
 	}
 	f := NewFault(CodeBadRequest)
 	f.Status = code

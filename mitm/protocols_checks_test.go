@@ -196,7 +196,7 @@ func checkStreams(t *testing.T, c *cell) {
 			if n, err := io.ReadFull(resp.Body, got); err != nil || string(got) != piece {
 				t.Fatalf("%s: %q, %v, want %q", kind, got[:n], err, piece)
 			}
-			c.next <- struct{}{}
+			c.goOn(t)
 		}
 		if rest, err := io.ReadAll(resp.Body); len(rest) > 0 || err != nil {
 			t.Errorf("%s: %q, %v at the end", kind, rest, err)

@@ -96,3 +96,26 @@ func checkWebSocket(t *testing.T, c *cell) {
 		t.Errorf("%s %q %v, want %q", resp.Status, rest, err, want)
 	}
 }
+
+// Who has ended his own side gets his answer all the same: one that waits a
+// little, and a stream.
+func checkHalfClosed(t *testing.T, c *cell) {
+	w, head := c.raw(t)
+	w.send(t, head("POST", "/stream?type=text/event-stream", "HTTP/1.1")+"Content-Length: 5\r\n\r\nhello")
+	w.endWriting(t)
+	resp, err := http.ReadResponse(w.r, nil)
+	must(t, err)
+	for _, piece := range pieces["text/event-stream"] {
+		got := make([]byte, len(piece))
+		if n, err := io.ReadFull(resp.Body, got); err != nil || string(got) != piece {
+			t.Fatalf("%q, %v, want %q", got[:n], err, piece)
+		}
+		c.goOn(t)
+	}
+	if rest, err := io.ReadAll(resp.Body); len(rest) > 0 || err != nil {
+		t.Errorf("%q, %v at the end", rest, err)
+	}
+	if rest, err := io.ReadAll(w.r); len(rest) > 0 || err != nil {
+		t.Errorf("%q, %v behind the answer", rest, err)
+	}
+}

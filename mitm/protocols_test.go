@@ -50,6 +50,16 @@ func (c *cell) do(t *testing.T, req *http.Request) (*http.Response, string) {
 	return resp, string(b)
 }
 
+// goOn lets the upstream send the next piece of a stream.
+func (c *cell) goOn(t *testing.T) {
+	t.Helper()
+	select {
+	case c.next <- struct{}{}:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the upstream does not go on")
+	}
+}
+
 // raw opens a connection for raw HTTP/1.1, and says how a request for a path
 // begins on it.
 func (c *cell) raw(t *testing.T) (w *wire, head func(method, path, version string) string) {
@@ -130,6 +140,7 @@ var protocols = []struct {
 	{"answer that ends with the connection", false, checkAnswerToTheEnd},
 	{"HTTP/1.0", true, checkHTTP10},
 	{"WebSocket", true, checkWebSocket},
+	{"half-closed agent", true, checkHalfClosed},
 }
 
 // TestProtocols: each protocol on each entrance, over HTTP/1.1 and HTTP/2 to the

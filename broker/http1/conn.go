@@ -16,7 +16,7 @@ import (
 // A conn is an agent's connection. Its goroutine reads a request, serves it,
 // and then the next.
 type conn struct {
-	net.Conn
+	HalfClosed
 	s      *Server
 	raw    syscall.RawConn // nil: not a bare socket
 	ctx    context.Context
@@ -134,7 +134,7 @@ func (c *conn) within(now time.Time, d time.Duration) error {
 // SetReadDeadline implements net.Conn. It is for the goroutine that serves.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.until = t
-	return c.Conn.SetReadDeadline(t)
+	return c.HalfClosed.SetReadDeadline(t)
 }
 
 // A phase is what a connection does.
@@ -213,17 +213,17 @@ func (c *conn) tick() {
 	switch {
 	case w.phase == reading:
 		w.moved = true
-		_ = c.Conn.SetReadDeadline(time.Now().Add(c.s.o.HeaderTimeout - watchAfter)) // a connection without is closed
+		_ = c.HalfClosed.SetReadDeadline(time.Now().Add(c.s.o.HeaderTimeout - watchAfter)) // a connection without is closed
 	case w.phase == ending:
 		w.hurry = true
 		_ = c.Conn.SetWriteDeadline(time.Now().Add(c.s.o.StallTimeout)) // likewise
 	case w.phase == serving && w.open && w.done == nil:
 		w.moved = true
-		_ = c.Conn.SetReadDeadline(time.Time{}) // likewise
+		_ = c.HalfClosed.SetReadDeadline(time.Time{}) // likewise
 		w.done = make(chan struct{})
 		go func(done chan struct{}, gone context.CancelFunc) {
 			defer close(done)
-			n, err := c.Conn.Read(c.first[:])
+			n, err := c.Look(c.first[:])
 			if w.got = n > 0; !w.got && !errors.Is(err, os.ErrDeadlineExceeded) {
 				gone()
 			}
@@ -277,7 +277,7 @@ func (c *conn) move(t time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.moved = true
-	return c.Conn.SetReadDeadline(t)
+	return c.HalfClosed.SetReadDeadline(t)
 }
 
 // A body is that of a request with a length. It is the handler's, and of whoever

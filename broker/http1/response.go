@@ -226,7 +226,7 @@ func (w *response) send() {
 
 func (w *response) write(p []byte) {
 	if w.err == nil {
-		_, w.err = w.c.Conn.Write(p)
+		_, w.err = w.c.Write(p)
 	}
 }
 

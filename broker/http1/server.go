@@ -81,7 +81,7 @@ func (s *Server) Serve(nc net.Conn) {
 	if s.o.ConnContext != nil {
 		ctx = s.o.ConnContext(ctx, nc)
 	}
-	c := &conn{Conn: nc, s: s, ctx: ctx, remote: nc.RemoteAddr().String()}
+	c := &conn{HalfClosed: HalfClosed{Conn: nc}, s: s, ctx: ctx, remote: nc.RemoteAddr().String()}
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
@@ -118,7 +118,7 @@ func (s *Server) run(c *conn) {
 		s.o.Leave(&Left{Conn: c.Conn, rest: rest})
 		return
 	}
-	_ = c.Conn.Close() // there is nobody to tell
+	_ = c.Close() // there is nobody to tell
 }
 
 // requests serves one request after the other, and reports whether there is one
@@ -278,7 +278,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	for c := range s.conns {
-		_ = c.Conn.Close() // there is nobody to tell
+		_ = c.Close() // there is nobody to tell
 	}
 	s.mu.Unlock()
 	<-done
@@ -290,7 +290,7 @@ func (c *conn) endIfWaiting() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.phase == waiting {
-		_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // one that is closed is what is wanted
+		_ = c.HalfClosed.SetReadDeadline(time.Unix(1, 0)) // one that is closed is what is wanted
 	}
 }
 

@@ -339,6 +339,32 @@ func TestAgentGone(t *testing.T) {
 	})
 }
 
+// An agent that has ended its own side gets its answer, and then the end.
+func TestHalfClosedAgent(t *testing.T) {
+	release := make(chan struct{})
+	f := start(t, func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.ReadAll(r.Body)
+		must(t, err)
+		<-release
+		fmt.Fprint(w, r.Context().Err())
+	}, true, nil)
+	c := dial(t, f.addr)
+	_, err := io.WriteString(c, "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc")
+	must(t, err)
+	must(t, c.(*net.TCPConn).CloseWrite())
+	<-time.After(200 * time.Millisecond) // long enough to be watched; a shorter time tests less
+	close(release)
+	br := bufio.NewReader(c)
+	resp, err := http.ReadResponse(br, nil)
+	must(t, err)
+	if b, err := io.ReadAll(resp.Body); string(b) != "<nil>" || err != nil {
+		t.Errorf("%s %v", b, err)
+	}
+	if rest, err := io.ReadAll(br); len(rest) > 0 || err != nil {
+		t.Errorf("%q %v behind the answer", rest, err)
+	}
+}
+
 // A head that does not come, and a connection that nobody uses, end in time.
 func TestSilence(t *testing.T) {
 	for name, send := range map[string]string{
