@@ -24,7 +24,6 @@ type conn struct {
 
 	buf        *buffer // nil while nothing is under way
 	begin, end int     // what of it has been read from the connection and not been used
-	until      time.Time
 	first      [1]byte // read while there was no buffer, and while a request was served
 
 	watch watch
@@ -125,16 +124,10 @@ var (
 // within gives the agent some time for its next bytes. The deadline is moved only
 // when it is off by more than a little.
 func (c *conn) within(now time.Time, d time.Duration) error {
-	if left := c.until.Sub(now); left >= d-d/4 && left <= d+d/8 {
+	if left := c.readUntil().Sub(now); left >= d-d/4 && left <= d+d/8 {
 		return nil
 	}
 	return c.SetReadDeadline(now.Add(d))
-}
-
-// SetReadDeadline implements net.Conn. It is for the goroutine that serves.
-func (c *conn) SetReadDeadline(t time.Time) error {
-	c.until = t
-	return c.HalfClosed.SetReadDeadline(t)
 }
 
 // A phase is what a connection does.
@@ -162,8 +155,7 @@ type watch struct {
 	done  chan struct{} // serving: a read is under way until it is closed; nil: none
 
 	got   bool // that read brought a byte of the next request, in conn.first
-	moved bool // the deadline of reads is not what conn.until says
-	hurry bool // there is one of writes
+	hurry bool // there is a deadline of writes
 }
 
 // watchAfter is how long a request is nobody's business.
@@ -212,14 +204,12 @@ func (c *conn) tick() {
 	w.fired = true
 	switch {
 	case w.phase == reading:
-		w.moved = true
-		_ = c.HalfClosed.SetReadDeadline(time.Now().Add(c.s.o.HeaderTimeout - watchAfter)) // a connection without is closed
+		_ = c.SetReadDeadline(time.Now().Add(c.s.o.HeaderTimeout - watchAfter)) // a connection without is closed
 	case w.phase == ending:
 		w.hurry = true
 		_ = c.Conn.SetWriteDeadline(time.Now().Add(c.s.o.StallTimeout)) // likewise
 	case w.phase == serving && w.open && w.done == nil:
-		w.moved = true
-		_ = c.HalfClosed.SetReadDeadline(time.Time{}) // likewise
+		_ = c.SetReadDeadline(time.Time{}) // likewise
 		w.done = make(chan struct{})
 		go func(done chan struct{}, gone context.CancelFunc) {
 			defer close(done)
@@ -239,9 +229,6 @@ func (c *conn) served() {
 	w.phase, w.fired = ending, false
 	done := w.done
 	w.done = nil
-	if w.moved {
-		w.moved, c.until = false, time.Time{}
-	}
 	w.mu.Unlock()
 	if again {
 		w.timer.Reset(watchAfter)
@@ -271,15 +258,6 @@ func (c *conn) ended() {
 	}
 }
 
-// move sets the deadline of reads, for whatever goroutine.
-func (c *conn) move(t time.Time) error {
-	w := &c.watch
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.moved = true
-	return c.HalfClosed.SetReadDeadline(t)
-}
-
 // A body is that of a request with a length. It is the handler's, and of whoever
 // reads for it, until it is taken back.
 type body struct {
@@ -306,7 +284,7 @@ func (b *body) takeBack() {
 	}
 	b.back.Store(true)
 	if !b.mu.TryLock() {
-		_ = b.c.move(time.Unix(1, 0)) // an error is the read's, too
+		_ = b.c.SetReadDeadline(time.Unix(1, 0)) // an error is the read's, too
 		b.mu.Lock()
 	}
 	b.mu.Unlock()

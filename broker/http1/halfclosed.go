@@ -93,6 +93,13 @@ func (c *HalfClosed) Close() error {
 	return c.Conn.Close()
 }
 
+// readUntil is the deadline of reads, zero for none.
+func (c *HalfClosed) readUntil() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.deadline
+}
+
 func (c *HalfClosed) moved(deadline time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -244,7 +244,7 @@ func (w *response) FlushError() error {
 func (w *response) Flush() { _ = w.FlushError() } // who wants to know calls that
 
 // SetReadDeadline is what http.ResponseController calls.
-func (w *response) SetReadDeadline(t time.Time) error { return w.c.move(t) }
+func (w *response) SetReadDeadline(t time.Time) error { return w.c.SetReadDeadline(t) }
 
 // SetWriteDeadline is what http.ResponseController calls.
 func (w *response) SetWriteDeadline(t time.Time) error { return w.c.SetWriteDeadline(t) }

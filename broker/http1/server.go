@@ -290,7 +290,7 @@ func (c *conn) endIfWaiting() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.phase == waiting {
-		_ = c.HalfClosed.SetReadDeadline(time.Unix(1, 0)) // one that is closed is what is wanted
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // one that is closed is what is wanted
 	}
 }
 
