@@ -98,13 +98,7 @@ func (e *exchange) send() *Fault {
 	if err != nil {
 		return e.upstreamFault(err)
 	}
-	defer func() {
-		// The transport of HTTP/2 waits until the body is closed, and net/http's
-		// until a read of it has ended: the agent could be waiting for the rest of
-		// its early answer.
-		e.body.interrupt()
-		_ = resp.Body.Close() // nothing is left that it could spoil
-	}()
+	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return e.switched(resp)
 	}
