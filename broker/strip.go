@@ -3,6 +3,7 @@ package broker
 import (
 	"encoding/base64"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"agentvault/policy"
@@ -21,6 +22,11 @@ func (e *exchange) wellFormed() *Fault {
 	if f := headerFits(e.r.Header); f != nil {
 		return f
 	}
+	// net/http takes a length that is none for zero on HTTP/2, and on HTTP/1 keeps
+	// the field only while it is one.
+	if lengths := e.r.Header["Content-Length"]; len(lengths) > 1 || len(lengths) == 1 && !isLength(lengths[0]) {
+		return badRequest("Content-Length is not one number")
+	}
 	for _, v := range e.r.Header["Expect"] {
 		// RFC 9110 §10.1.1. On HTTP/1 net/http says so itself.
 		if !strings.EqualFold(strings.TrimSpace(v), "100-continue") {
@@ -30,6 +36,12 @@ func (e *exchange) wellFormed() *Fault {
 		}
 	}
 	return nil
+}
+
+// isLength: RFC 9110 §8.6, within what an int64 holds.
+func isLength(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 63)
+	return err == nil
 }
 
 // headerFits bounds a header field by field and as a whole. net/http bounds the
