@@ -3,13 +3,14 @@ package broker
 import (
 	"bytes"
 	"encoding/json"
+	"time"
 	"unicode/utf8"
 )
 
 // A decoder reads records from lines of the audit log. Those that
 // [Record.AppendJSON] spelled without a backslash are taken apart as they stand;
-// all others, and those of upgrades, are encoding/json's. What repeats from record to record is kept
-// once. The zero decoder is ready for use, by one goroutine.
+// all others, and those of upgrades, are encoding/json's. What repeats from record
+// to record is kept once. The zero decoder is ready for use, by one goroutine.
 type decoder struct {
 	rest []byte // of the line
 	bad  bool   // the line is another's
@@ -24,63 +25,88 @@ const (
 	keptText  = 256 // bytes
 )
 
-// record is what encoding/json makes of a line.
-func (d *decoder) record(line []byte) (Record, error) {
-	var r Record
-	if d.own(line, &r) {
-		return r, nil
-	}
-	return decodeAny(line)
+// A lineHead is what a line begins with, whatever it is about.
+type lineHead struct {
+	seq  uint64
+	time time.Time
+	kind string
+	id   []byte // of the request; part of the line
 }
 
-func decodeAny(line []byte) (r Record, err error) {
-	err = json.Unmarshal(line, &r)
-	return r, err
+// head reads the beginning of a line that AppendJSON and the log wrote. It reports
+// false for any other.
+func (d *decoder) head(line []byte) (h lineHead, ok bool) {
+	d.rest, d.bad = line, false
+	d.skip(`{"seq":`)
+	h.seq = uint64(d.number(false))
+	d.skip(`,"time":`)
+	if t := d.text(); d.bad || h.time.UnmarshalText(t) != nil {
+		return h, false
+	}
+	d.skip(`,"kind":`)
+	switch kind := d.text(); string(kind) {
+	case "intent":
+		h.kind = "intent"
+	case "outcome":
+		h.kind = "outcome"
+	default:
+		d.bad = true
+	}
+	d.skip(`,"request":`)
+	h.id = d.text()
+	return h, !d.bad
+}
+
+// record makes of r what encoding/json makes of a line. It is faster where r
+// holds the record of a line before.
+func (d *decoder) record(line []byte, r *Record) error {
+	if d.own(line, r) {
+		return nil
+	}
+	*r = Record{}
+	return json.Unmarshal(line, r)
 }
 
 // own reads a line that AppendJSON and the log wrote. It reports false for any
 // other; then the record is of no use.
 func (d *decoder) own(line []byte, r *Record) bool {
-	d.rest, d.bad = line, false
+	h, ok := d.head(line)
+	if !ok {
+		return false
+	}
 	if d.texts == nil || len(d.texts) > keptTexts || len(d.lists) > keptTexts {
 		d.texts, d.lists = make(map[string]string), make(map[string][]string)
 	}
-	d.skip(`{"seq":`)
-	r.Seq = uint64(d.number(false))
-	d.skip(`,"time":`)
-	if t := d.text(); d.bad || r.Time.UnmarshalText(t) != nil {
-		return false
-	}
-	d.skip(`,"kind":`)
-	r.Kind = d.kept()
-	d.skip(`,"request":`)
-	r.Request = string(d.text())
+	r.Seq, r.Time, r.Kind, r.Request = h.seq, h.time, h.kind, string(h.id)
 	d.skip(`,"entrance":`)
-	r.Entrance = d.kept()
+	d.kept(&r.Entrance)
 	d.skip(`,"session":`)
-	r.Session = d.kept()
+	d.kept(&r.Session)
 	d.skip(`,"agent":`)
-	r.Agent = d.kept()
+	d.kept(&r.Agent)
 	d.skip(`,"agent_kind":`)
-	r.AgentKind = d.kept()
+	d.kept(&r.AgentKind)
 	d.skip(`,"vault_id":`)
-	r.VaultID = d.kept()
+	d.kept(&r.VaultID)
 	d.skip(`,"vault":`)
-	r.Vault = d.kept()
+	d.kept(&r.Vault)
 	d.skip(`,"service":`)
-	r.Service = d.kept()
+	d.kept(&r.Service)
 	d.skip(`,"target":`)
-	r.Target = d.kept()
+	d.kept(&r.Target)
 	d.skip(`,"method":`)
-	r.Method = d.kept()
+	d.kept(&r.Method)
 	d.skip(`,"path":`)
-	r.Path = string(d.text())
+	if path := d.text(); string(path) != r.Path {
+		r.Path = string(path)
+	}
+	r.Upgrade = ""
 	d.skip(`,"credentials":`)
 	r.Credentials = d.list()
 	d.skip(`,"status":`)
 	r.Status = int(d.number(true))
 	d.skip(`,"fault":`)
-	r.Fault = d.kept()
+	d.kept(&r.Fault)
 	d.skip(`,"bytes_in":`)
 	r.BytesIn = d.number(true)
 	d.skip(`,"bytes_out":`)
@@ -130,9 +156,16 @@ func (d *decoder) text() []byte {
 	return s
 }
 
-// kept is text that has been there before, often.
-func (d *decoder) kept() string {
+// kept passes text that has been there before, often in the record before.
+func (d *decoder) kept(s *string) {
 	b := d.text()
+	if string(b) == *s {
+		return
+	}
+	*s = d.keep(b)
+}
+
+func (d *decoder) keep(b []byte) string {
 	if len(b) == 0 || len(b) > keptText {
 		return string(b)
 	}
@@ -168,7 +201,7 @@ func (d *decoder) list() []string {
 		if len(list) > 0 {
 			d.skip(",")
 		}
-		list = append(list, d.kept())
+		list = append(list, d.keep(d.text()))
 	}
 	d.skip("]")
 	list = list[:len(list):len(list)]

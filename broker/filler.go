@@ -5,7 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"strings"
+	"math"
 	"time"
 
 	"agentvault/broker/audit"
@@ -70,13 +70,14 @@ const (
 // that a killed one goes on where it was. What it copies anew, over rows that are
 // there, changes nothing.
 type Filler struct {
-	o    FillerOptions
-	tail vault.LogTail
-	in   *audit.Reader // nil: not open
-	anew bool          // begin at the oldest record
-	sick bool          // the last attempt failed; said once
-	dec  decoder
-	busy bool // the last look found many records
+	o     FillerOptions
+	tail  vault.LogTail
+	in    *audit.Reader // nil: not open
+	anew  bool          // begin at the oldest record
+	sick  bool          // the last attempt failed; said once
+	dec   decoder
+	busy  bool // the last look found many records
+	taken int  // requests of the batch before
 
 	asked chan chan struct{} // for what there is now; answered by closing
 }
@@ -254,99 +255,59 @@ func (f *Filler) close() error {
 // read makes a batch of the next records, and returns how many lines it is of:
 // fillBatch, unless these are all there are for now.
 func (f *Filler) read() (vault.RequestBatch, int, error) {
-	b := vault.RequestBatch{Uses: make(map[vault.CredentialUse]time.Time), Tail: f.tail, Again: f.tail.Again}
-	at := make(map[string]int) // by request id: index into b.Requests
+	if fits, err := f.in.Fits(); err != nil || !fits {
+		return vault.RequestBatch{}, 0, errors.Join(errAnotherLog, err)
+	}
+	safe := uint64(math.MaxUint64)
+	if f.o.Safe != nil {
+		safe = f.o.Safe()
+	}
 	var oldest time.Time
 	if f.o.Retention > 0 {
 		oldest = f.o.Now().Add(-f.o.Retention)
 	}
-	if fits, err := f.in.Fits(); err != nil || !fits {
-		return b, 0, errors.Join(errAnotherLog, err)
+	s := newStretch(f.tail, oldest, safe, &f.dec, f.taken)
+	n, err := f.lines(s)
+	if err != nil {
+		return s.b, n, err
 	}
-	n := 0
+	s.b.Tail.Again = s.b.Again && n == fillBatch
+	for _, err := range s.end() {
+		f.leftOut(err)
+	}
+	p := f.in.Position()
+	s.b.Tail.Segment, s.b.Tail.Offset, s.b.Tail.MAC = p.Segment, p.Offset, p.MAC
+	f.taken = len(s.b.Requests)
+	return s.b, n, nil
+}
+
+// lines adds the next ones to a stretch, and returns how many.
+func (f *Filler) lines(s *stretch) (n int, err error) {
 	for ; n < fillBatch; n++ {
-		rec, err := f.next()
+		line, err := f.in.Next()
+		if err == nil {
+			err = s.add(line)
+		}
 		var bad *audit.BadLineError
 		switch {
-		case errors.Is(err, io.EOF):
-			b.Tail.Again = false
-			return b, n, nil
-		case errors.As(err, &bad):
-			f.o.Log.Error("a line of the audit log is left out of the request log", "err", err)
-		case err != nil:
-			return b, n, err
-		case f.o.Safe != nil && rec.Seq > f.o.Safe():
+		case err == nil:
+		case errors.Is(err, errNotSafe):
 			f.in.Unread()
-			b.Tail.Again = false
-			return b, n, nil
+			return n, nil
+		case errors.Is(err, io.EOF):
+			return n, nil
+		case line != nil || errors.As(err, &bad):
+			f.leftOut(err)
 		default:
-			b.Tail.Seq = rec.Seq
-			f.add(&b, at, rec, oldest)
-		}
-		p := f.in.Position()
-		b.Tail.Segment, b.Tail.Offset, b.Tail.MAC = p.Segment, p.Offset, p.MAC
-	}
-	return b, n, nil
-}
-
-// next returns the next record, of whatever kind.
-func (f *Filler) next() (rec Record, err error) {
-	line, err := f.in.Next()
-	if err != nil {
-		return rec, err
-	}
-	if rec, err = f.dec.record(line); err != nil {
-		p := f.in.Position()
-		err = &audit.BadLineError{Segment: p.Segment, Offset: p.Offset - int64(len(line)), Err: err}
-		return rec, err
-	}
-	return rec, nil
-}
-
-// add puts a record into a batch, where an outcome takes the place of its
-// intent.
-func (f *Filler) add(b *vault.RequestBatch, at map[string]int, rec Record, oldest time.Time) {
-	if rec.Kind == "intent" {
-		for _, key := range rec.Credentials {
-			use := vault.CredentialUse{VaultID: rec.VaultID, Key: key}
-			if rec.Time.After(b.Uses[use]) {
-				b.Uses[use] = rec.Time
-			}
+			return n, err
 		}
 	}
-	r := rec.request()
-	if rec.Kind != "intent" && rec.Kind != "outcome" || rec.Request == "" || r.Time.Before(oldest) {
-		return
-	}
-	i, ok := at[r.ID]
-	if !ok {
-		at[r.ID] = len(b.Requests)
-		b.Requests, b.Fresh = append(b.Requests, r), append(b.Fresh, r.Status == nil)
-	} else if r.Status != nil && b.Requests[i].Status == nil {
-		r.Time = b.Requests[i].Time
-		b.Requests[i] = r
-	}
+	return n, nil
 }
 
-// request is the record as a row of the request log.
-func (r *Record) request() vault.Request {
-	began := r.Time
-	var status *int
-	if r.Kind == "outcome" {
-		began = began.Add(-time.Duration(r.Micros) * time.Microsecond)
-		status = &r.Status
-	}
-	_, host, _ := strings.Cut(r.Target, "://")
-	if i := strings.LastIndexByte(host, ':'); i >= 0 {
-		host = host[:i]
-	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	return vault.Request{
-		ID: r.Request, Time: began.UTC().Truncate(time.Millisecond), Entrance: r.Entrance, SessionID: r.Session, Agent: r.Agent, AgentKind: r.AgentKind,
-		VaultID: r.VaultID, Vault: r.Vault, Service: r.Service, Target: r.Target, Host: host, Method: r.Method, Path: r.Path,
-		Credentials: r.Credentials, Status: status, Fault: r.Fault, BytesIn: r.BytesIn, BytesOut: r.BytesOut,
-		Micros: r.Micros, Scrubbed: r.Scrubbed, Seq: r.Seq,
-	}
+// leftOut says of a line that it is no record.
+func (f *Filler) leftOut(err error) {
+	f.o.Log.Error("a line of the audit log is left out of the request log", "err", err, "before", f.in.Position())
 }
 
 // forget deletes what is too old, a few rows at a time, so that other writers

@@ -84,12 +84,26 @@ func (c *chain) line(b []byte, prev mac, seq uint64, rest []byte) ([]byte, mac) 
 
 // split parts a line, with its end, into body and mac.
 func split(line []byte) (body []byte, m mac, ok bool) {
-	n := len(line) - tailLen
-	if n < 0 || !bytes.Equal(line[n:n+len(macMark)], []byte(macMark)) || !bytes.HasSuffix(line, []byte(macEnd)) {
-		return nil, mac{}, false
+	body, digits, ok := splitHex(line)
+	if ok {
+		m, ok = parseMAC(string(digits))
 	}
-	m, ok = parseMAC(string(line[n+len(macMark) : n+len(macMark)+macLen]))
-	return line[:n], m, ok
+	return body, m, ok
+}
+
+// splitHex is split for who has no use for the mac but to pass it on.
+func splitHex(line []byte) (body, mac []byte, ok bool) {
+	n := len(line) - tailLen
+	if n < 0 || !bytes.HasPrefix(line[n:], []byte(macMark)) || !bytes.HasSuffix(line, []byte(macEnd)) {
+		return nil, nil, false
+	}
+	mac = line[n+len(macMark) : n+len(macMark)+macLen]
+	for _, c := range mac {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return line[:n], nil, false
+		}
+	}
+	return line[:n], mac, true
 }
 
 // A header is what every record has, and the members of those that the log

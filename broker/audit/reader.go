@@ -21,12 +21,27 @@ type Position struct {
 // does not look at the chain. Only one goroutine may use it; another, or
 // another process, may go on writing.
 type Reader struct {
-	path string
-	at   Position
-	last Position // of the line before
-	file *os.File
-	in   *lines
-	full bool // the segment has its number in its name, and will not grow
+	path   string
+	at     cursor
+	last   cursor // of the line before
+	behind cursor // the last line
+	file   *os.File
+	in     *lines
+	full   bool // the segment has its number in its name, and will not grow
+}
+
+// A cursor is a Position that costs nothing to move.
+type cursor struct {
+	segment uint64
+	offset  int64
+	mac     [macLen]byte // of the record before, hex; zero: there is none
+}
+
+func (p *cursor) position() Position {
+	if p.mac[0] == 0 {
+		return Position{Segment: p.segment, Offset: p.offset}
+	}
+	return Position{Segment: p.segment, Offset: p.offset, MAC: string(p.mac[:])}
 }
 
 // A BadLineError is a line of the log that is no record.
@@ -45,10 +60,14 @@ func (e *BadLineError) Unwrap() error { return e.Err }
 
 // NewReader returns a Reader of the log at path that begins at a position. It
 // opens nothing yet.
-func NewReader(path string, at Position) *Reader { return &Reader{path: path, at: at} }
+func NewReader(path string, at Position) *Reader {
+	p := cursor{segment: at.Segment, offset: at.Offset}
+	copy(p.mac[:], at.MAC)
+	return &Reader{path: path, at: p, behind: p}
+}
 
 // Position is the place behind the last line that was read.
-func (r *Reader) Position() Position { return r.at }
+func (r *Reader) Position() Position { return r.behind.position() }
 
 // Next returns the next line, which is good until the call after. At the end it
 // returns io.EOF; it may be called again when the log has grown. A
@@ -61,19 +80,9 @@ func (r *Reader) Next() ([]byte, error) {
 			}
 		}
 		line, err := r.in.next()
-		start := r.at
 		switch {
-		case err == nil:
-			r.last, r.at = start, Position{Segment: start.Segment, Offset: r.in.offset}
-			_, m, ok := split(line)
-			if !ok {
-				return nil, &BadLineError{start.Segment, start.Offset, errNoRecord}
-			}
-			r.at.MAC = m.String()
-			return line, nil
-		case errors.Is(err, errTooLong):
-			r.last, r.at = start, Position{Segment: start.Segment, Offset: r.in.offset}
-			return nil, &BadLineError{start.Segment, start.Offset, err}
+		case err == nil, errors.Is(err, errTooLong):
+			return r.passed(line, err)
 		case !errors.Is(err, io.EOF):
 			return nil, fmt.Errorf("audit log: %w", err)
 		case r.full:
@@ -83,7 +92,7 @@ func (r *Reader) Next() ([]byte, error) {
 		default:
 			// It may have been written to until it got its number: to its end once
 			// more then.
-			_, err := os.Lstat(sealedPath(r.path, r.at.Segment))
+			_, err := os.Lstat(sealedPath(r.path, r.at.segment))
 			if err != nil {
 				return nil, io.EOF
 			}
@@ -92,10 +101,27 @@ func (r *Reader) Next() ([]byte, error) {
 	}
 }
 
+// passed moves on behind a line, which is no record if there is an error.
+func (r *Reader) passed(line []byte, err error) ([]byte, error) {
+	r.last, r.at = r.at, cursor{segment: r.at.segment, offset: r.in.offset}
+	if err == nil {
+		_, mac, ok := splitHex(line)
+		if !ok {
+			err = errNoRecord
+		}
+		copy(r.at.mac[:], mac)
+	}
+	r.behind = r.at
+	if err != nil {
+		return nil, &BadLineError{r.last.segment, r.last.offset, err}
+	}
+	return line, nil
+}
+
 // Unread makes the next call of Next return the last line again.
 func (r *Reader) Unread() {
-	r.at = r.last
-	r.in.again(r.at.Offset)
+	r.at, r.behind = r.last, r.last
+	r.in.again(r.at.offset)
 }
 
 // Close closes what the Reader has open. It may be used again.
@@ -113,10 +139,10 @@ func (r *Reader) Close() error {
 // the position names: it is the same log, and was not cut. It has not read
 // anything then.
 func (r *Reader) Fits() (bool, error) {
-	if r.at.Offset == 0 {
+	if r.at.offset == 0 {
 		return true, nil // there is none
 	}
-	segment := r.at.Segment
+	segment := r.at.segment
 	if r.file == nil {
 		if err := r.open(); errors.Is(err, io.EOF) {
 			return false, nil
@@ -124,28 +150,28 @@ func (r *Reader) Fits() (bool, error) {
 			return false, err
 		}
 	}
-	if r.at.Segment != segment {
+	if r.at.segment != segment {
 		return false, nil
 	}
 	want := "\n" // behind a line that is no record
-	if r.at.MAC != "" {
-		want = r.at.MAC + macEnd
+	if r.at.mac[0] != 0 {
+		want = string(r.at.mac[:]) + macEnd
 	}
 	got := make([]byte, len(want))
-	if r.at.Offset < int64(len(want)) {
+	if r.at.offset < int64(len(want)) {
 		return false, nil
 	}
-	_, err := r.file.ReadAt(got, r.at.Offset-int64(len(want)))
+	_, err := r.file.ReadAt(got, r.at.offset-int64(len(want)))
 	return err == nil && string(got) == want, nil
 }
 
 // advance goes on in the next segment.
 func (r *Reader) advance() error {
-	next := r.at.Segment + 1
+	next := r.at.segment + 1
 	if err := r.Close(); err != nil {
 		return err
 	}
-	r.at = Position{Segment: next}
+	r.at = cursor{segment: next}
 	return nil
 }
 
@@ -165,7 +191,7 @@ func (r *Reader) open() error {
 		if n > 0 && first > 0 && first <= there[n-1] && stillNewest(r.path, file) {
 			first = there[n-1] + 1 // its header was changed
 		}
-		i, _ := slices.BinarySearch(there, r.at.Segment)
+		i, _ := slices.BinarySearch(there, r.at.segment)
 		if i == n { // none of the full ones
 			if n > 0 && first > 0 && first <= there[n-1] {
 				if err := closeAny(file); err != nil {
@@ -173,7 +199,7 @@ func (r *Reader) open() error {
 				}
 				continue // it got its number meanwhile
 			}
-			if file == nil || first == 0 || first < r.at.Segment {
+			if file == nil || first == 0 || first < r.at.segment {
 				return errors.Join(io.EOF, closeAny(file))
 			}
 			r.start(file, first, false)
@@ -196,10 +222,10 @@ func (r *Reader) open() error {
 }
 
 func (r *Reader) start(file *os.File, number uint64, full bool) {
-	if number != r.at.Segment {
-		r.at = Position{Segment: number}
+	if number != r.at.segment {
+		r.at = cursor{segment: number}
 	}
-	r.file, r.in, r.full = file, newLines(file, r.at.Offset), full
+	r.file, r.in, r.full = file, newLines(file, r.at.offset), full
 }
 
 // openNewest opens the newest segment. Its number is 0 while it has no record.
