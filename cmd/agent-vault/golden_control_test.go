@@ -293,6 +293,9 @@ func TestGoldenInvites(t *testing.T) {
 // TestGoldenInstance: what is asked before anybody is there, and by nobody.
 func TestGoldenInstance(t *testing.T) {
 	i := newInstance(t, "")
+	if a := i.send("GET", "/metrics", "", ""); !strings.Contains(a.body, "\ngo_gc_gogc_percent ") || strings.Contains(a.body, "\ngo_gc_gogc_percent 100\n") {
+		t.Errorf("the heap has no room before garbage is collected: %s", a.body)
+	}
 	if o := i.ask("GET", "/health", "", "", "").object(t, 200); o["status"] != "ok" {
 		t.Errorf("health %v", o)
 	}

@@ -58,6 +58,7 @@ AGENT_VAULT_LISTEN_API), then flags.`,
 			if err != nil {
 				return err
 			}
+			giveHeapRoom()
 			i.announce(ctx)
 			select {
 			case <-ctx.Done():
