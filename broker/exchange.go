@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"agentvault/broker/ending"
 	"agentvault/broker/scrub"
 	"agentvault/broker/upstream"
 	"agentvault/policy"
@@ -62,8 +62,7 @@ type exchange struct {
 	call   upstream.Call
 	early  interim
 
-	ctx    context.Context    // of the exchange: ends with the agent's request and with the session
-	cancel context.CancelFunc // ends the upstream call
+	ctx ending.Context // of the call upstream: ends with the agent's request and with the session
 
 	begun      atomic.Bool // the upstream's answer is being passed on
 	body       *countingBody
@@ -140,7 +139,7 @@ func (e *exchange) admit() *Fault {
 		return f
 	}
 	e.occupies = true
-	e.ctx, e.cancel = context.WithCancel(e.r.Context())
+	e.ctx.Begin(e.r.Context())
 	return nil
 }
 
@@ -269,8 +268,8 @@ func (e *exchange) finish() {
 			p = http.ErrAbortHandler
 		}
 	}
-	if e.cancel != nil {
-		e.cancel()
+	if e.ctx.Begun() {
+		e.ctx.End()
 	}
 	e.recordOutcome()
 	if e.occupies {

@@ -69,7 +69,7 @@ func TestShortBodies(t *testing.T) {
 					t.Fatal(f.Code, f.Err)
 				}
 			}
-			defer e.cancel()
+			defer e.ctx.End()
 			f := e.respond(&http.Response{StatusCode: 200, ContentLength: r.length, Body: &pieced{pieces: r.pieces, end: r.end}, Header: http.Header{}})
 			got := ""
 			if f != nil {
@@ -98,7 +98,7 @@ func TestWholeBodyIsReadOnce(t *testing.T) {
 			t.Fatal(f.Code, f.Err)
 		}
 	}
-	defer e.cancel()
+	defer e.ctx.End()
 	body := &pieced{pieces: []string{"{}"}, end: io.EOF}
 	if f := e.respond(&http.Response{StatusCode: 200, ContentLength: 2, Body: body, Header: http.Header{}}); f != nil {
 		t.Fatal(f.Code, f.Err)

@@ -93,7 +93,7 @@ func (e *exchange) send() *Fault {
 			_ = e.rc.EnableFullDuplex() // an early answer must not wait for the upload
 		}
 	}
-	resp, err := e.transport(e.upgrade != "").Do(e.ctx, call)
+	resp, err := e.transport(e.upgrade != "").Do(&e.ctx, call)
 	e.early.close()
 	if err != nil {
 		return e.upstreamFault(err)
@@ -107,7 +107,7 @@ func (e *exchange) send() *Fault {
 
 // end breaks the exchange off: see use.
 func (e *exchange) end() {
-	e.cancel()
+	e.ctx.End()
 	e.body.interrupt()
 	if e.begun.Load() {
 		_ = e.rc.SetWriteDeadline(time.Now()) // not every writer has one

@@ -84,8 +84,8 @@ func TestStagesAllocationBudget(t *testing.T) {
 			if f := stages(e); f != nil {
 				t.Fatal(f.Code, f.Err)
 			}
-			if e.cancel != nil {
-				e.cancel()
+			if e.ctx.Begun() {
+				e.ctx.End()
 				e.session.live.leave()
 			}
 		})
@@ -156,7 +156,7 @@ func decided(t testing.TB) *exchange {
 	if f != nil {
 		t.Fatal(f.Code, f.Err)
 	}
-	t.Cleanup(e.cancel)
+	t.Cleanup(e.ctx.End)
 	return e
 }
 
@@ -218,7 +218,7 @@ func BenchmarkStages(b *testing.B) {
 				b.Fatal(f.Code, f.Err)
 			}
 		}
-		e.cancel()
+		e.ctx.End()
 		e.record("intent", e.start)
 		e.record("outcome", e.start)
 		br.metrics.observe(e.Entrance, 200, nil, time.Millisecond)

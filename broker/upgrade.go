@@ -3,7 +3,6 @@ package broker
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -123,7 +122,7 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 	defer end()
 	idle := time.AfterFunc(streamIdle, end)
 	defer idle.Stop()
-	stop := context.AfterFunc(e.ctx, end)
+	stop := e.ctx.AfterFunc(end)
 	defer stop()
 	moves := func() { idle.Reset(streamIdle) }
 	ended := func(to io.Closer, err error) {

@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"agentvault/broker/ending"
 )
 
 // A conn is an agent's connection. Its goroutine reads a request, serves it,
@@ -137,7 +139,7 @@ const (
 	waiting phase = iota // for a request
 	reading              // a head
 	serving
-	ending // the last of the answer is written
+	finishing // the last of the answer is written
 )
 
 // A watch is over what takes longer than most: a head that does not come, an
@@ -149,10 +151,10 @@ type watch struct {
 
 	mu    sync.Mutex
 	phase phase
-	fired bool // in this phase
-	open  bool // serving: the body has been read, so what comes is another request or the end
-	gone  context.CancelFunc
-	done  chan struct{} // serving: a read is under way until it is closed; nil: none
+	fired bool            // in this phase
+	open  bool            // serving: the body has been read, so what comes is another request or the end
+	gone  *ending.Context // the request's, for the agent's end
+	done  chan struct{}   // serving: a read is under way until it is closed; nil: none
 
 	got   bool // that read brought a byte of the next request, in conn.first
 	hurry bool // there is a deadline of writes
@@ -175,7 +177,7 @@ func (c *conn) read() {
 }
 
 // serve begins the next phase. The context's end is that the agent has gone.
-func (c *conn) serve(gone context.CancelFunc, bodiless bool) {
+func (c *conn) serve(gone *ending.Context, bodiless bool) {
 	w := &c.watch
 	w.mu.Lock()
 	again := w.fired
@@ -205,17 +207,17 @@ func (c *conn) tick() {
 	switch {
 	case w.phase == reading:
 		_ = c.SetReadDeadline(time.Now().Add(c.s.o.HeaderTimeout - watchAfter)) // a connection without is closed
-	case w.phase == ending:
+	case w.phase == finishing:
 		w.hurry = true
 		_ = c.Conn.SetWriteDeadline(time.Now().Add(c.s.o.StallTimeout)) // likewise
 	case w.phase == serving && w.open && w.done == nil:
 		_ = c.SetReadDeadline(time.Time{}) // likewise
 		w.done = make(chan struct{})
-		go func(done chan struct{}, gone context.CancelFunc) {
+		go func(done chan struct{}, gone *ending.Context) {
 			defer close(done)
 			n, err := c.Look(c.first[:])
 			if w.got = n > 0; !w.got && !errors.Is(err, os.ErrDeadlineExceeded) {
-				gone()
+				gone.End()
 			}
 		}(w.done, w.gone)
 	}
@@ -226,7 +228,7 @@ func (c *conn) served() {
 	w := &c.watch
 	w.mu.Lock()
 	again := w.fired
-	w.phase, w.fired = ending, false
+	w.phase, w.fired = finishing, false
 	done := w.done
 	w.done = nil
 	w.mu.Unlock()

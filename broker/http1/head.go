@@ -1,13 +1,13 @@
 package http1
 
 import (
-	"bytes"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"agentvault/broker/heads"
 )
 
 // A head is a request line with its fields, and how long they are in bytes.
@@ -20,10 +20,7 @@ type head struct {
 	size                 int
 }
 
-var (
-	endOfHead = []byte("\r\n\r\n")
-	version   = " HTTP/1.1"
-)
+const version = " HTTP/1.1"
 
 // parse takes a request apart whose head, with its empty line, b begins with. It
 // understands the one way to spell a request of HTTP/1.1 (RFC 9112 §3 and §5)
@@ -31,57 +28,18 @@ var (
 // what asks for more than a request and an answer, and what is wrong. It finds
 // in a request what net/http finds; a test holds the two against each other.
 func parse(b []byte) (h head, ok bool) {
-	end := bytes.Index(b, endOfHead)
-	if end < 0 {
+	lines, size, ok := heads.Lines(b)
+	if !ok {
 		return h, false
 	}
-	h.size = end + len(endOfHead)
-	s := string(b[:end+2]) // every line with its end; the only copy
-	line, s, ok := cutLine(s)
+	h.size, h.length = size, -1
+	line, lines, ok := heads.CutLine(lines)
 	if !ok || !h.requestLine(line) {
 		return h, false
 	}
-	n := strings.Count(s, "\n")
-	h.header = make(http.Header, n)
-	values := make([]string, n) // one for each field, cut up
-	for s != "" {
-		if line, s, ok = cutLine(s); !ok {
-			return h, false
-		}
-		name, value, ok := strings.Cut(line, ":")
-		if !ok || !httpguts.ValidHeaderFieldName(name) {
-			return h, false
-		}
-		value = textproto.TrimString(value)
-		if !httpguts.ValidHeaderFieldValue(value) {
-			return h, false
-		}
-		name = textproto.CanonicalMIMEHeaderKey(name)
-		if !h.takes(name, value) {
-			return h, false
-		}
-		if name == "Host" {
-			continue
-		}
-		values[0] = value
-		if have := h.header[name]; have != nil {
-			h.header[name] = append(have, value)
-		} else {
-			h.header[name] = values[:1:1]
-		}
-		values = values[1:]
-	}
-	return h, h.host != ""
-}
-
-// cutLine cuts the first line off, whose end is CR LF and nothing else.
-func cutLine(s string) (line, rest string, ok bool) {
-	line, rest, ok = strings.Cut(s, "\n")
-	if !ok || !strings.HasSuffix(line, "\r") {
-		return "", "", false
-	}
-	line = line[:len(line)-1]
-	return line, rest, strings.IndexByte(line, '\r') < 0
+	h.header, ok = heads.Fields(lines, h.takes)
+	h.length = max(h.length, 0)
+	return h, ok && h.host != ""
 }
 
 func (h *head) requestLine(line string) bool {
@@ -117,44 +75,32 @@ func plainTarget(s string) bool {
 	return strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "//")
 }
 
-// takes heeds a field that says something about the message or the connection.
-// It reports false for those that this package has no answer to.
-func (h *head) takes(name, value string) bool {
+// takes heeds a field that says something about the message or the connection,
+// and keeps all but Host. Those that this package has no answer to are not plain.
+func (h *head) takes(name, value string) (keep, ok bool) {
 	switch name {
 	case "Host":
 		if h.host != "" || value == "" || !httpguts.ValidHostHeader(value) {
-			return false
+			return false, false
 		}
 		h.host = value
+		return false, true
 	case "Content-Length":
-		if h.header[name] != nil {
-			return false
+		if h.length >= 0 {
+			return false, false
 		}
-		return h.takesLength(value)
+		h.length, ok = heads.Length(value)
+		return true, ok
 	case "Connection":
 		switch {
 		case strings.EqualFold(value, "close"):
 			h.close = true
 		case !strings.EqualFold(value, "keep-alive"):
-			return false
+			return false, false
 		}
 	case "Transfer-Encoding", "Trailer", "Expect", "Upgrade", "Http2-Settings", "Proxy-Connection",
 		"Pragma": // of which net/http makes a second field
-		return false
+		return false, false
 	}
-	return true
-}
-
-// takesLength takes what RFC 9110 §8.6 calls a Content-Length.
-func (h *head) takesLength(value string) bool {
-	if value == "" || len(value) > 18 {
-		return false
-	}
-	for i := range len(value) {
-		if value[i] < '0' || value[i] > '9' {
-			return false
-		}
-		h.length = h.length*10 + int64(value[i]-'0')
-	}
-	return true
+	return true, true
 }

@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+
+	"agentvault/broker/ending"
 )
 
 // A response is the answer to one request. It does what handlers may rely on of
 // net/http's, but for Hijack: what could be upgraded is not served here.
 type response struct {
 	c       *conn
+	ctx     ending.Context
 	body    *body // of the request; nil: none
 	head    bool  // the request's method is HEAD
 	close   bool  // the connection ends behind this

@@ -169,19 +169,19 @@ func (c *conn) readHead() error {
 
 // exchange serves one request and reports whether another one may follow.
 func (s *Server) exchange(c *conn, h *head) bool {
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
+	w := &response{c: c, header: make(http.Header, 12), head: h.method == http.MethodHead, close: h.close, length: -1, out: outgoes.Get().(*outgo)}
+	w.ctx.Begin(c.ctx)
+	defer w.ctx.End()
 	r := (&http.Request{
 		Method: h.method, URL: h.url, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: h.header, Body: http.NoBody,
 		ContentLength: h.length, Host: h.host, RemoteAddr: c.remote, RequestURI: h.target, Close: h.close,
-	}).WithContext(ctx)
-	w := &response{c: c, header: make(http.Header, 12), head: h.method == http.MethodHead, close: h.close, length: -1, out: outgoes.Get().(*outgo)}
+	}).WithContext(&w.ctx)
 	defer w.release()
 	if h.length > 0 {
 		w.body = &body{c: c, left: h.length}
 		r.Body = w.body
 	}
-	c.serve(cancel, h.length == 0)
+	c.serve(&w.ctx, h.length == 0)
 	whole := s.handle(w, r)
 	w.body.takeBack()
 	c.served()

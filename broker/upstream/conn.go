@@ -10,6 +10,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"agentvault/broker/ending"
 )
 
 // A conn is a connection that speaks HTTP/1.1. One goroutine at a time has it,
@@ -94,7 +96,7 @@ var errHeaderTooLong = errors.New("upstream: the header of the answer is too lon
 // connection may try: nothing of this one was heard, and nothing can have come
 // of the request that would come twice.
 func (c *conn) do(ctx context.Context, call *Call) (resp *http.Response, again bool, err error) {
-	stop := context.AfterFunc(ctx, c.cut)
+	stop := ending.AfterFunc(ctx, c.cut)
 	c.r = readers.Get().(*bufio.Reader)
 	c.r.Reset(c)
 	up, err := c.send(call)
@@ -171,7 +173,10 @@ func (c *conn) answer(call *Call, up *upload) (*http.Response, error) {
 		return nil, unheardError{err}
 	}
 	for range maxInterim + 1 {
-		resp, err := http.ReadResponse(c.r, call.Request)
+		resp, err := plainAnswer(c.r, call.Request), error(nil)
+		if resp == nil {
+			resp, err = http.ReadResponse(c.r, call.Request)
+		}
 		switch {
 		case err != nil && c.left <= 0:
 			return nil, errHeaderTooLong
