@@ -19,23 +19,46 @@ type scan struct {
 
 func (s *scan) run() {
 	s.heads()
+	s.breaks()
 	for _, c := range [...]byte{'%', '\\', '&'} {
 		s.escapes(c)
 	}
 }
 
-// heads looks at every place where a pattern begins as it stands.
+// heads looks at every place where a pattern begins whose first bytes, as many as
+// the shortest has, stand as they are. Of four bytes each so many apart, one lie
+// among those, whatever the place: nearly all are none that a pattern has there.
 func (s *scan) heads() {
-	b, t, i := s.b, s.table, 0
-	for ; i+8 <= len(b); i += 4 { // four places in one step: nearly all end here
-		next := binary.LittleEndian.Uint64(b[i:])
-		if t.passes(uint32(next))|t.passes(uint32(next>>8))|t.passes(uint32(next>>16))|t.passes(uint32(next>>24)) != 0 {
-			for at := i; at < i+4; at++ {
+	b, t := s.b, s.table
+	for i := 0; i+headLen <= len(b); i += t.stride {
+		if t.near.has(binary.LittleEndian.Uint32(b[i:])) != 0 {
+			for at := max(0, i-t.stride+1); at <= i; at++ {
 				s.head(at)
 			}
 		}
 	}
-	for ; i+headLen <= len(b); i++ {
+}
+
+// breaks looks at every place where a pattern's head stands before a line break
+// inside of base64 that lies among its first bytes.
+func (s *scan) breaks() {
+	for _, c := range [...]byte{'\n', '\r'} {
+		for from := 0; ; from++ {
+			next := bytes.IndexByte(s.b[from:], c)
+			if next < 0 {
+				break
+			}
+			if from += next; s.mayBreak(from, literal(c)) {
+				s.headsBefore(from)
+			}
+		}
+	}
+}
+
+// headsBefore looks at the places whose first bytes, but for their head, are not
+// all before an escape or a line break.
+func (s *scan) headsBefore(at int) {
+	for i := max(0, at-s.stride-headLen+2); i <= at-headLen; i++ {
 		s.head(i)
 	}
 }
@@ -75,6 +98,7 @@ func (s *scan) escapes(c byte) {
 			return
 		}
 		from += next
+		s.headsBefore(from)
 		u := read(s.b[from:], syntaxOf(c), s.final)
 		for before := range min(headLen, max(from-behind, 0)+1) {
 			if !s.couldBegin(from-before, before, u) {

@@ -2,6 +2,8 @@ package scrub_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -47,6 +49,50 @@ func TestEverySpellingIsMasked(t *testing.T) {
 			t.Fatalf("run %d: %s of %q, coding %q, reads of %v:\n got %q\nwant %q\n%d places, %v", i, enc.name, value, cod.name, lens, got, want, reader.Places(), err)
 		}
 		_ = src.Close() // frees memory only
+	}
+}
+
+// A scan passes several places at a time: whatever stands before a value, and
+// wherever in it there is an escape or a line break, it is found.
+func TestFoundAtEveryPlace(t *testing.T) {
+	for _, value := range []string{"sk_live_", "sk_live_4", "sk_live_4eC39HqLyjWD", "xoxb-2048-abcdefghijklmnopqrstuvwxyz0123456789ABCDEF"} {
+		set := scrub.Compile([][]byte{[]byte(value)})
+		masked := func(text string, from, to int) {
+			t.Helper()
+			got, err := io.ReadAll(set.Reader(strings.NewReader(text)))
+			if want := text[:from] + strings.Repeat("*", to-from) + text[to:]; err != nil || string(got) != want {
+				t.Errorf("%q:\n got %q\nwant %q, %v", text, got, want, err)
+			}
+		}
+		for before := range 24 {
+			pad := strings.Repeat(".", before)
+			for at := range value {
+				c := value[at]
+				for _, escape := range []string{string(c), fmt.Sprintf("%%%02X", c), fmt.Sprintf(`\u%04x`, c), fmt.Sprintf("&#%d;", c)} {
+					spelled := value[:at] + escape + value[at+1:]
+					masked(pad+spelled+"|", before, before+len(spelled))
+					masked("%4a"+pad+spelled+"%4b|", 3+before, 3+before+len(spelled))
+					if at > 0 {
+						masked(`\`+spelled+pad, 0, 1+len(spelled)) // the first letter is escaped, too
+					}
+				}
+			}
+			for _, digits := range []string{hex.EncodeToString([]byte(value)), strings.ToUpper(hex.EncodeToString([]byte(value)))} {
+				masked(pad+digits+"|", before, before+len(digits))
+			}
+			encoded := base64.RawStdEncoding.EncodeToString([]byte(value))[:len(value)*8/6]
+			line := strings.Repeat("A", 48+before)
+			for at := 1; at < len(encoded); at++ {
+				for _, end := range []string{"\n", "\r\n", "\r"} {
+					from := len(line)
+					if at < 4 {
+						from += at + len(end) // what is left of it is found
+					}
+					text := line + encoded[:at] + end + encoded[at:]
+					masked(text+"|", from, len(text))
+				}
+			}
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"iter"
 	"math/bits"
 	"slices"
 	"strings"
@@ -95,19 +96,49 @@ func (s *Set) Name(name string) bool {
 // headLen is how many bytes of a pattern it is found by. No pattern is shorter.
 const headLen = 4
 
-// The filter has 2^17 bits, which stay in the first cache, or for a vault of
-// very many values more, up to 2^24: 64 for each head.
+// A filter has 2^17 bits, which stay in the first cache, or for a vault of very
+// many values more, up to 2^24.
 const (
 	minFilter = 17
 	maxFilter = 24
 )
 
+// A filter is a bit set of hashes of four bytes each.
+type filter struct {
+	bits  []uint64
+	shift uint // of a hash, to a bit
+}
+
+// newFilter returns one with so many bits, rounded.
+func newFilter(size int) filter {
+	n := max(minFilter, min(maxFilter, bits.Len(uint(size))))
+	return filter{make([]uint64, 1<<n/64), 32 - uint(n)}
+}
+
+func (f *filter) hash(four uint32) uint32 { return four * 0x9E3779B1 >> (f.shift & 31) }
+
+func (f *filter) add(four uint32) {
+	h := f.hash(four)
+	f.bits[h/64] |= 1 << (h % 64)
+}
+
+// has returns 1 if the filter knows the four bytes, or takes them for others, and
+// else 0.
+func (f *filter) has(four uint32) uint64 {
+	h := f.hash(four)
+	return f.bits[h/64] >> (h % 64) & 1
+}
+
+// maxStride bounds how many places a scan passes at a time.
+const maxStride = 8
+
 // A table finds patterns by their first four bytes.
 type table struct {
 	patterns [][]byte            // sorted, without duplicates
 	heads    map[uint32]stretch  // by the first four bytes
-	maybe    []uint64            // bit set of hashed heads: most bytes end here
-	shift    uint                // of a hash, to a bit of it
+	maybe    filter              // of the heads
+	stride   int                 // the shortest pattern has so many places of four bytes, or more
+	near     filter              // of the four bytes at the first stride places of each: most of a text ends here
 	at       [headLen][256]bool  // at[i][c]: some pattern has c as its i-th byte
 	hexes    map[uint32][][]byte // hex in lower case, by every head in either case
 	inside   [256]bool           // bytes that spellings have
@@ -125,8 +156,11 @@ func newTable(patterns, hexes [][]byte) *table {
 		heads:    make(map[uint32]stretch, len(patterns)),
 		hexes:    make(map[uint32][][]byte),
 	}
-	size := max(minFilter, min(maxFilter, bits.Len(uint(len(patterns)*64))))
-	t.maybe, t.shift = make([]uint64, 1<<size/64), 32-uint(size)
+	t.stride = maxStride
+	for _, p := range slices.Concat(patterns, hexes) {
+		t.stride = min(t.stride, len(p)-headLen+1)
+	}
+	t.maybe, t.near = newFilter(len(patterns)*64), newFilter(len(patterns)*t.stride*16)
 	for i, p := range patterns {
 		head := binary.LittleEndian.Uint32(p)
 		s, ok := t.heads[head]
@@ -135,25 +169,25 @@ func newTable(patterns, hexes [][]byte) *table {
 		}
 		s.to = i + 1
 		t.heads[head] = s
-		t.note(head, p)
+		t.maybe.add(head)
+		t.note(p)
 		for j := range headLen {
 			t.at[j][p[j]] = true
 		}
 	}
 	for _, p := range hexes {
-		for bits := range 1 << headLen {
-			head := slices.Clone(p[:headLen])
-			for j := range head {
-				if bits>>j&1 != 0 {
-					head[j] = bytes.ToUpper(head[j : j+1])[0]
-				}
+		for head := range cases(p) {
+			if known := t.hexes[head]; len(known) == 0 || !bytes.Equal(known[len(known)-1], p) {
+				t.hexes[head] = append(known, p)
 			}
-			h := binary.LittleEndian.Uint32(head)
-			if known := t.hexes[h]; len(known) == 0 || !bytes.Equal(known[len(known)-1], p) {
-				t.hexes[h] = append(known, p)
-			}
-			t.note(h, p)
+			t.maybe.add(head)
 		}
+		for i := range t.stride {
+			for four := range cases(p[i:]) {
+				t.near.add(four)
+			}
+		}
+		t.note(p)
 	}
 	for c := range t.inside { // what escapes are made of
 		t.inside[c] = t.inside[c] || isAlphanumeric(byte(c)) || strings.IndexByte(`%\&#;+/-_=`, byte(c)) >= 0
@@ -162,25 +196,36 @@ func newTable(patterns, hexes [][]byte) *table {
 	return t
 }
 
-// note makes the filter let a pattern's head pass, and the pattern count among
-// the spellings.
-func (t *table) note(head uint32, p []byte) {
-	h := t.hash(head)
-	t.maybe[h/64] |= 1 << (h % 64)
+// cases are the first four bytes of hex in every mixture of letter cases.
+func cases(p []byte) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		for bits := range 1 << headLen {
+			head := [headLen]byte(p)
+			for j := range head {
+				if bits>>j&1 != 0 {
+					head[j] = bytes.ToUpper(head[j : j+1])[0]
+				}
+			}
+			if !yield(binary.LittleEndian.Uint32(head[:])) {
+				return
+			}
+		}
+	}
+}
+
+// note makes a pattern count among the spellings.
+func (t *table) note(p []byte) {
+	for i := range t.stride {
+		t.near.add(binary.LittleEndian.Uint32(p[i:]))
+	}
 	t.window = max(t.window, len(p))
 	for _, c := range p {
 		t.inside[c] = true
 	}
 }
 
-func (t *table) hash(head uint32) uint32 { return head * 0x9E3779B1 >> (t.shift & 31) }
-
-// passes returns 1 if the filter knows the head, or takes it for another, and
-// else 0.
-func (t *table) passes(head uint32) uint64 {
-	h := t.hash(head)
-	return t.maybe[h/64] >> (h % 64) & 1
-}
+// passes reports whether the head may be that of a pattern, by 1 or 0.
+func (t *table) passes(head uint32) uint64 { return t.maybe.has(head) }
 
 // quiet reports whether a scan would find nothing in a text, since no place in it
 // is one that a scan looks at twice. It is what most header fields are.
