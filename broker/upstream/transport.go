@@ -2,8 +2,9 @@
 //
 // HTTP/1.1 it speaks itself, on the goroutine that asks: net/http keeps two more
 // for each connection and passes every request and answer through channels
-// between them, which costs more than the rest of an exchange (ADR 8). How a
-// message is read stays net/http's ReadResponse. HTTP/2 is net/http's transport.
+// between them, which costs more than the rest of an exchange (ADR 8). Of what
+// can be read in more than one way, net/http's ReadResponse makes an answer.
+// HTTP/2 is net/http's transport.
 //
 // Nothing here follows a redirect, knows a cookie, asks the environment for a
 // proxy, or connects by other means than the Dial and the TLS that it was given.
