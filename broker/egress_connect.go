@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/net/proxy"
+
+	"agentvault/broker/readahead"
 )
 
 // An EgressError says that the egress proxy gave no connection. It holds no
@@ -132,39 +134,9 @@ func readConnectAnswer(c net.Conn) (int, net.Conn, error) {
 	}
 	if n := br.Buffered(); n > 0 {
 		rest, err := br.Peek(n)
-		return resp.StatusCode, &readAhead{Conn: c, rest: rest}, err
+		return resp.StatusCode, &readahead.Conn{Conn: c, Rest: rest}, err
 	}
 	return resp.StatusCode, c, nil
-}
-
-// A readAhead is a connection of which some bytes have been read already. It is
-// read by one goroutine at a time, as bodies and tunnels are.
-type readAhead struct {
-	net.Conn
-	rest []byte
-}
-
-// Read implements net.Conn.
-func (c *readAhead) Read(p []byte) (int, error) {
-	if len(c.rest) == 0 {
-		return c.Conn.Read(p)
-	}
-	n := copy(p, c.rest)
-	if c.rest = c.rest[n:]; len(c.rest) == 0 {
-		c.rest = nil
-	}
-	return n, nil
-}
-
-// Beneath implements [Wrapped].
-func (c *readAhead) Beneath() (net.Conn, []byte) { return c.Conn, c.rest }
-
-// CloseWrite passes a half-close on.
-func (c *readAhead) CloseWrite() error {
-	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return h.CloseWrite()
-	}
-	return errors.ErrUnsupported
 }
 
 // egressRefused is for an answer other than 2xx.

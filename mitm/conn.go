@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"agentvault/broker/readahead"
 )
 
 // A hijacker remembers what the port's server had read already when goproxy
@@ -24,37 +26,12 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	early := make([]byte, rw.Reader.Buffered())
 	_, err = io.ReadFull(rw.Reader, early) // from the buffer: cannot fail or block
-	return &hijacked{Conn: c, early: early}, rw, err
+	return &hijacked{readahead.Conn{Conn: c, Rest: early}}, rw, err
 }
 
 // A hijacked connection begins with the bytes that had been read from it
-// before. One goroutine reads at a time.
-type hijacked struct {
-	net.Conn
-	early []byte
-}
-
-func (c *hijacked) Read(p []byte) (int, error) {
-	if len(c.early) > 0 {
-		n := copy(p, c.early)
-		if c.early = c.early[n:]; len(c.early) == 0 {
-			c.early = nil
-		}
-		return n, nil
-	}
-	return c.Conn.Read(p)
-}
-
-// Beneath implements [broker.Wrapped].
-func (c *hijacked) Beneath() (net.Conn, []byte) { return c.Conn, c.early }
-
-// CloseWrite says that no more will be written. Not every connection can.
-func (c *hijacked) CloseWrite() error {
-	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return h.CloseWrite()
-	}
-	return errors.ErrUnsupported
-}
+// before.
+type hijacked struct{ readahead.Conn }
 
 // linger is how long a rejected client has to take its answer.
 const linger = 500 * time.Millisecond
@@ -62,8 +39,8 @@ const linger = 500 * time.Millisecond
 // Close closes in two steps. Closing at once, with bytes of the client unread,
 // would make the kernel send a reset, and the client would lose our last words.
 func (c *hijacked) Close() error {
-	if c.CloseWrite() == nil && c.Conn.SetReadDeadline(time.Now().Add(linger)) == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, maxHeaderBytes)) // whatever it was
+	if c.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(linger)) == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn.Conn, maxHeaderBytes)) // whatever it was
 	}
 	return c.Conn.Close()
 }
@@ -119,7 +96,7 @@ func (c *tunnelConn) Close() error {
 		c.tunnel.Close()
 		raw := c.Conn
 		if h, ok := raw.(*hijacked); ok {
-			raw = h.Conn // no lingering: TLS has had its own farewell
+			raw = h.Conn.Conn // no lingering: TLS has had its own farewell
 		}
 		c.err = raw.Close()
 	})

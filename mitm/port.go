@@ -2,13 +2,13 @@ package mitm
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"slices"
 
 	"agentvault/broker"
+	"agentvault/broker/readahead"
 )
 
 // A portConn is a connection to the port. Its first byte tells what it speaks:
@@ -19,15 +19,14 @@ import (
 // connections are counted, bounded, taken over and shut down in one way; what
 // the client asked for stays in request, and no byte of it is ever read as HTTP.
 type portConn struct {
-	net.Conn
-	proxy *Proxy
+	readahead.Conn // what was read already, and not yet by net/http, is its Rest
+	proxy          *Proxy
 
 	// One goroutine reads at a time. Neither changes after the first request.
 	bound   *broker.Identity // whose all requests are, whatever they present; nil: theirs
 	request *socksRequest    // nil: it speaks HTTP
 
-	known bool   // what it speaks
-	early []byte // read already, and not yet by net/http
+	known bool // what it speaks
 }
 
 // asConnect is what net/http reads in place of a SOCKS request.
@@ -35,48 +34,26 @@ const asConnect = "CONNECT socks.invalid:443 HTTP/1.1\r\nHost: socks.invalid:443
 
 // Read implements net.Conn.
 func (c *portConn) Read(p []byte) (int, error) {
-	n, err := c.read(p)
+	n, err := c.Conn.Read(p)
 	if c.known || n == 0 {
 		return n, err
 	}
 	for p[0] == socksVersion || p[0] == socks4Version {
-		c.early = slices.Concat(p[:n], c.early)
+		c.Rest = slices.Concat(p[:n], c.Rest)
 		switch err := c.negotiate(); {
 		case err != nil:
 			return 0, io.EOF // all has been said
 		case c.request != nil:
-			c.early = slices.Concat([]byte(asConnect), c.early)
+			c.Rest = slices.Concat([]byte(asConnect), c.Rest)
 			c.known = true
-			return c.read(p)
+			return c.Conn.Read(p)
 		}
-		if n, err = c.read(p); n == 0 { // bound: it begins anew
+		if n, err = c.Conn.Read(p); n == 0 { // bound: it begins anew
 			return n, err
 		}
 	}
 	c.known = true
 	return n, err
-}
-
-func (c *portConn) read(p []byte) (int, error) {
-	if len(c.early) == 0 {
-		return c.Conn.Read(p)
-	}
-	n := copy(p, c.early)
-	if c.early = c.early[n:]; len(c.early) == 0 {
-		c.early = nil
-	}
-	return n, nil
-}
-
-// Beneath implements [broker.Wrapped].
-func (c *portConn) Beneath() (net.Conn, []byte) { return c.Conn, c.early }
-
-// CloseWrite says that no more will be written. Not every connection can.
-func (c *portConn) CloseWrite() error {
-	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return h.CloseWrite()
-	}
-	return errors.ErrUnsupported
 }
 
 type portConnKey struct{}
@@ -87,7 +64,7 @@ func (p *Proxy) recognize(ln net.Listener) net.Listener {
 	next := p.outer.ConnContext
 	p.outer.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		if pc, ok := c.(*portConn); ok {
-			ctx, c = context.WithValue(ctx, portConnKey{}, pc), pc.Conn
+			ctx, c = context.WithValue(ctx, portConnKey{}, pc), pc.Conn.Conn
 		}
 		if next != nil {
 			ctx = next(ctx, c)
@@ -107,7 +84,7 @@ func (l *portListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &portConn{Conn: c, proxy: l.proxy}, nil
+	return &portConn{Conn: readahead.Conn{Conn: c}, proxy: l.proxy}, nil
 }
 
 // identify reads who presents itself: the session that the connection is bound

@@ -67,7 +67,7 @@ type socksRequest struct {
 // negotiate speaks SOCKS until there is a request, or until the connection has
 // been bound to a session and begins anew.
 func (c *portConn) negotiate() error {
-	h := handshake{in: readerFunc(c.read), out: c.Conn, bound: c.bound, known: func(id broker.Identity) *broker.Fault {
+	h := handshake{in: &c.Conn, out: &c.Conn, bound: c.bound, known: func(id broker.Identity) *broker.Fault {
 		return c.proxy.broker.Known(id, c.RemoteAddr().String())
 	}}
 	err := h.run()
@@ -99,10 +99,6 @@ func Bind(rw io.ReadWriter, token, vault string) error {
 	}
 	return nil
 }
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // A handshake reads one client's messages to the last byte and no further.
 type handshake struct {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"agentvault/broker"
-	"agentvault/broker/http1"
+	"agentvault/broker/readahead"
 )
 
 // A tunnel is a CONNECT, of HTTP or SOCKS, that was admitted, with what every
@@ -107,7 +107,7 @@ type tunnelKey struct{}
 
 // withTunnel is the ConnContext of the servers in tunnels.
 func withTunnel(ctx context.Context, c net.Conn) context.Context {
-	if left, ok := c.(*http1.Left); ok {
+	if left, ok := c.(*readahead.Conn); ok {
 		c = left.Conn
 	}
 	switch c := c.(type) {

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"agentvault/broker/readahead"
 )
 
 // Front puts a Server before srv: what arrives on ln it serves, with the handler
@@ -22,7 +24,7 @@ func Front(srv *http.Server, ln net.Listener, fits func(target string) bool, log
 	})
 	if connContext := srv.ConnContext; connContext != nil {
 		srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-			if l, ok := c.(*Left); ok {
+			if l, ok := c.(*readahead.Conn); ok {
 				c = l.Conn
 			}
 			return connContext(ctx, c)

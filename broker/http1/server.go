@@ -23,6 +23,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"agentvault/broker/readahead"
 )
 
 // Options say how a Server works.
@@ -115,7 +117,7 @@ func (s *Server) run(c *conn) {
 		c.buf = nil
 	}
 	if left {
-		s.o.Leave(&Left{Conn: c.Conn, rest: rest})
+		s.o.Leave(&readahead.Conn{Conn: c.Conn, Rest: rest})
 		return
 	}
 	_ = c.Close() // there is nobody to tell
@@ -292,31 +294,4 @@ func (c *conn) endIfWaiting() {
 	if w.phase == waiting {
 		_ = c.SetReadDeadline(time.Unix(1, 0)) // one that is closed is what is wanted
 	}
-}
-
-// A Left is a connection that was left, with what had been read from it. One
-// goroutine at a time may read.
-type Left struct {
-	net.Conn
-	rest []byte
-}
-
-// Read implements io.Reader.
-func (l *Left) Read(p []byte) (int, error) {
-	if len(l.rest) > 0 {
-		n := copy(p, l.rest)
-		if l.rest = l.rest[n:]; len(l.rest) == 0 {
-			l.rest = nil
-		}
-		return n, nil
-	}
-	return l.Conn.Read(p)
-}
-
-// CloseWrite says that no more will be written. Not every connection can.
-func (l *Left) CloseWrite() error {
-	if h, ok := l.Conn.(interface{ CloseWrite() error }); ok {
-		return h.CloseWrite()
-	}
-	return errors.ErrUnsupported
 }
