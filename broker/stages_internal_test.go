@@ -134,9 +134,9 @@ func TestStagesAllocationBudget(t *testing.T) {
 		what      string
 		got, most float64
 	}{
-		{"admit and decide", decide, 3},
-		{"all stages up to sending", all, 22},
-		{"admit, decide and answer", respond, 6},
+		{"admit and decide", decide, 2},
+		{"all stages up to sending", all, 15},
+		{"admit, decide and answer", respond, 4},
 	} {
 		if r.got > r.most {
 			t.Errorf("%s: %v allocations, at most %v", r.what, r.got, r.most)
