@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -23,11 +24,12 @@ import (
 // A chain walks an instance's audit log with code of the tests' own, and goes on
 // from where it was when it is asked again.
 type chain struct {
-	path   string
-	key    []byte
-	offset int64 // of what was walked, which never changes again
-	seq    uint64
-	prev   []byte
+	path    string // of the newest segment
+	key     []byte
+	segment int   // number of the one that is walked
+	offset  int64 // in it, of what was walked, which never changes again
+	seq     uint64
+	prev    []byte
 }
 
 // newChain takes the chain's key from the data folder, as only its owner can.
@@ -50,21 +52,39 @@ func newChain(t testing.TB, dataDir string) *chain {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &chain{path: dataDir + "/audit.log", key: key.ForAudit(), prev: make([]byte, sha256.Size)}
+	return &chain{path: dataDir + "/audit.log", segment: 1, key: key.ForAudit(), prev: make([]byte, sha256.Size)}
 }
 
 // walk reads on to the end of the last whole line, and returns what is new. The
 // error names the first line that is not what the line before it says.
-func (c *chain) walk() ([]broker.Record, error) {
-	f, err := os.Open(c.path)
-	if err != nil {
-		return nil, err
+func (c *chain) walk() (records []broker.Record, err error) {
+	for {
+		newest, err := os.Open(c.path) // before it is known that it is another by now
+		if err != nil {
+			return records, err
+		}
+		full, err := os.Open(fmt.Sprintf("%s.%010d.log", strings.TrimSuffix(c.path, ".log"), c.segment))
+		if errors.Is(err, fs.ErrNotExist) {
+			some, err := c.walkFile(newest)
+			return append(records, some...), err
+		}
+		_ = newest.Close() // was not read
+		if err != nil {
+			return records, err
+		}
+		some, err := c.walkFile(full)
+		if records = append(records, some...); err != nil {
+			return records, err
+		}
+		c.segment, c.offset = c.segment+1, 0
 	}
+}
+
+func (c *chain) walkFile(f *os.File) (records []broker.Record, err error) {
 	defer f.Close()
 	if _, err := f.Seek(c.offset, io.SeekStart); err != nil {
 		return nil, err
 	}
-	var records []broker.Record
 	for lines := bufio.NewReaderSize(f, 1<<20); ; {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {

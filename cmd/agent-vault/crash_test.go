@@ -140,7 +140,7 @@ func newCrash(t *testing.T) *crash {
 	if err := os.WriteFile(roots, ca.pem, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.instance = newInstanceIn(t, inMemory(t), fmt.Sprintf("upstream: {ca_file: %s, hosts: %s}\nnetwork: {allow: [127.0.0.0/8]}\nlimits: {session_rate: 0, session_concurrent: 0, agent_api_rate: 0, agent_api_concurrent: 0}\n", roots, spelled))
+	c.instance = newInstanceIn(t, inMemory(t), fmt.Sprintf("upstream: {ca_file: %s, hosts: %s}\nnetwork: {allow: [127.0.0.0/8]}\nlimits: {session_rate: 0, session_concurrent: 0, agent_api_rate: 0, agent_api_concurrent: 0}\naudit: {segment_size: 1MiB} # so that some kills meet a change of segments\n", roots, spelled))
 	c.register()
 	c.owner = &api.Client{}
 	c.connect()
