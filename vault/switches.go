@@ -110,7 +110,9 @@ func canonicalUpgrades(given []string) ([]string, error) {
 		case name == "websocket":
 			return nil, fmt.Errorf("upgrades[%d]: websocket always passes, and is searched", i)
 		case slices.Contains(carriers, name):
-			return nil, fmt.Errorf("upgrades[%d]: it would carry requests that nobody decides on", i)
+			return nil, fmt.Errorf("upgrades[%d]: %s would carry requests that nobody decides on", i, name)
+		case name == "none": // what commands take to mean an empty list
+			return nil, fmt.Errorf("upgrades[%d]: none is no protocol; a service without upgrades has an empty list", i)
 		}
 		all = append(all, u)
 	}

@@ -74,9 +74,10 @@ func TestSwitchesThatAreNone(t *testing.T) {
 		{`, "upgrades": ["tcp, spdy"]`, "upgrades[0]" + upgrade},
 		{`, "upgrades": ["` + strings.Repeat("x", 65) + `"]`, "upgrades[0]" + upgrade},
 		{`, "upgrades": ["WebSocket"]`, "upgrades[0]: websocket always passes, and is searched"},
-		{`, "upgrades": ["h2c"]`, "upgrades[0]: it would carry requests that nobody decides on"},
-		{`, "upgrades": ["HTTP/2.0"]`, "upgrades[0]: it would carry requests that nobody decides on"},
-		{`, "upgrades": ["TLS/1.3"]`, "upgrades[0]: it would carry requests that nobody decides on"},
+		{`, "upgrades": ["h2c"]`, "upgrades[0]: h2c would carry requests that nobody decides on"},
+		{`, "upgrades": ["HTTP/2.0"]`, "upgrades[0]: http would carry requests that nobody decides on"},
+		{`, "upgrades": ["TLS/1.3"]`, "upgrades[0]: tls would carry requests that nobody decides on"},
+		{`, "upgrades": ["none", "tcp"]`, "upgrades[0]: none is no protocol; a service without upgrades has an empty list"},
 		{`, "upgrades": ["a","b","c","d","e","f","g","h","i","j","k"]`, "upgrades: at most 10"},
 	} {
 		_, err := f.SetServices(t.Context(), f.owner, mainVault, services(t, `[`+withSwitches("pinned", "a.example.com", row.fields)+`]`))

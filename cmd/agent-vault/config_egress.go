@@ -87,13 +87,21 @@ func (r reader) egressPassword(name string, e *broker.Egress) (path string, err 
 	return path, checkEgressLogin(e.Scheme, value)
 }
 
+// errNoEgress is of a key that means nothing without a proxy: whoever sets it
+// believes that there is one.
+var errNoEgress = errors.New("there is no egress.proxy that it could be for")
+
 // egressResolve reads who resolves names.
 func (r reader) egressResolve(name string, e *broker.Egress) error {
 	who, err := r.oneOf(name, "vault", "proxy")
-	if err == nil && e != nil {
-		e.ByName = who == "proxy"
+	switch {
+	case err != nil || who == "vault":
+		return err
+	case e == nil:
+		return errNoEgress
 	}
-	return err
+	e.ByName = true
+	return nil
 }
 
 // egressDirect reads what is reached without the proxy.
@@ -120,9 +128,13 @@ func (r reader) egressDirect(name string, e *broker.Egress) error {
 		}
 		hosts = append(hosts, t.Host)
 	}
-	if e != nil {
-		e.DirectHosts, e.DirectNets = hosts, nets
+	if e == nil {
+		if len(spelled) > 0 {
+			return errNoEgress
+		}
+		return nil
 	}
+	e.DirectHosts, e.DirectNets = hosts, nets
 	return nil
 }
 

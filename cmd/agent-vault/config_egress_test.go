@@ -46,6 +46,19 @@ func TestEgressConfig(t *testing.T) {
 	}
 }
 
+// What is said of a proxy that is not there shows a mistake.
+func TestEgressConfigWithoutProxy(t *testing.T) {
+	for key, value := range map[string]string{"RESOLVE": "proxy", "DIRECT": "api.example.com"} {
+		t.Run(key, func(t *testing.T) {
+			t.Setenv("AGENT_VAULT_EGRESS_"+key, value)
+			want := "configuration: egress." + strings.ToLower(key) + ": there is no egress.proxy"
+			if _, err := load(t); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("%v, want %s", err, want)
+			}
+		})
+	}
+}
+
 // No word of a proxy's URL that is wrong comes back: it may be a password.
 func TestEgressConfigRepeatsNothing(t *testing.T) {
 	for _, proxy := range []string{

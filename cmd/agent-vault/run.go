@@ -58,6 +58,9 @@ Linux it cannot read them from vault run either, unless it runs as root.`,
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			std := stdioOf(c)
+			if c.Flags().Changed("proxy-socket") && own.socket == "" {
+				return misused(c, "--proxy-socket: the path is empty; is the variable that it comes from set?")
+			}
 			path, err := exec.LookPath(args[0])
 			switch {
 			case errors.Is(err, fs.ErrPermission):

@@ -161,7 +161,7 @@ all_proxy="socks5h://localhost$AGENT_VAULT_PROXY_SOCKET" `+curl+` -sS --fail-wit
 	if err := os.WriteFile(w.path("own/file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{"open/proxy.sock": "is open to others", "own/file": "is no socket", "none/proxy.sock": "no such file"} {
+	for path, want := range map[string]string{"": "the path is empty", "open/proxy.sock": "is open to others", "own/file": "is no socket", "none/proxy.sock": "no such file"} {
 		out, errs, err := w.run("", "vault", "run", "--proxy-socket", path, "--", "echo", "it ran")
 		if err == nil || out != "" || !strings.Contains(errs, "--proxy-socket: ") || !strings.Contains(errs, want) {
 			t.Errorf("%s: %v %q %q", path, err, out, errs)
