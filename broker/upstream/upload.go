@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -163,14 +164,16 @@ func (u *upload) end() error {
 		return nil
 	}
 	u.proceed(false)
+	interrupted := false
 	select {
 	case <-u.done:
 	default:
+		interrupted = true
 		u.call.Interrupt()
 		<-u.done
 	}
-	if u.read {
-		return u.err
+	if !u.read || interrupted && errors.Is(u.err, os.ErrDeadlineExceeded) { // that was us
+		return nil
 	}
-	return nil
+	return u.err
 }

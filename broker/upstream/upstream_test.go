@@ -326,6 +326,33 @@ func TestBrokenBodies(t *testing.T) {
 	}
 }
 
+// A stalled body waits until it is interrupted, as an agent's does.
+type stalled struct{ ended chan struct{} }
+
+func (s stalled) Read([]byte) (int, error) {
+	<-s.ended
+	return 0, os.ErrDeadlineExceeded
+}
+
+func (s stalled) Close() error {
+	close(s.ended)
+	return nil
+}
+
+// That an upstream goes away under an upload is not said to be the agent's
+// slowness, which ends the read of the body then.
+func TestUpstreamGoesUnderAnUpload(t *testing.T) {
+	for _, length := range []int64{9, -1} {
+		o := talks(t, func(_ int, _ net.Conn, br *bufio.Reader) {
+			_, _ = http.ReadRequest(br) // and hangs up
+		}, nil)
+		_, err := o.do(t.Context(), &http.Request{Method: "PUT", Body: stalled{make(chan struct{})}, ContentLength: length})
+		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("length %d: %v", length, err)
+		}
+	}
+}
+
 type errReader struct{ err error }
 
 func (r errReader) Read([]byte) (int, error) { return 0, r.err }
