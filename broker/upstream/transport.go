@@ -17,6 +17,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 )
@@ -166,12 +167,17 @@ func (t *Transport) take(k key) (c *conn, http2 bool) {
 
 // put keeps a connection for another request.
 func (t *Transport) put(c *conn) {
+	var old []*conn
 	t.mu.Lock()
 	h := t.host(c.key)
-	if t.closed || h.http2 || len(h.idle) >= maxIdlePerHost || t.idle >= maxIdle {
+	if t.closed || h.http2 || len(h.idle) >= maxIdlePerHost {
 		t.mu.Unlock()
 		c.close()
 		return
+	}
+	if t.idle >= maxIdle {
+		old = t.makeRoom()
+		h = t.host(c.key) // it may have gone with its connections
 	}
 	h.idle = append(h.idle, c)
 	t.idle++
@@ -179,6 +185,43 @@ func (t *Transport) put(c *conn) {
 		t.sweep = time.AfterFunc(idleTimeout, t.closeOld)
 	}
 	t.mu.Unlock()
+	for _, c := range old {
+		c.close()
+	}
+}
+
+// makeRoom takes away the eighth of the connections that has waited longest, so
+// that one is looked for seldom: a host that is used now comes before those that
+// were. Its caller holds mu, and closes them.
+func (t *Transport) makeRoom() []*conn {
+	since := make([]time.Time, 0, t.idle)
+	for _, h := range t.hosts {
+		for _, c := range h.idle {
+			since = append(since, c.since)
+		}
+	}
+	slices.SortFunc(since, time.Time.Compare)
+	return t.takeOld(since[len(since)/8])
+}
+
+// takeOld takes away the connections that have waited since a time, or longer. Its
+// caller holds mu, and closes them.
+func (t *Transport) takeOld(since time.Time) (old []*conn) {
+	for k, h := range t.hosts {
+		n := 0
+		for n < len(h.idle) && !h.idle[n].since.After(since) {
+			n++
+		}
+		old = append(old, h.idle[:n]...)
+		rest := copy(h.idle, h.idle[n:])
+		clear(h.idle[rest:])
+		h.idle = h.idle[:rest]
+		if rest == 0 && len(h.spare) == 0 && !h.http2 {
+			delete(t.hosts, k)
+		}
+	}
+	t.idle -= len(old)
+	return old
 }
 
 // host is the entry of a key. Its caller holds mu.
@@ -202,23 +245,8 @@ func (t *Transport) forget() {
 
 // closeOld closes connections that have waited for too long.
 func (t *Transport) closeOld() {
-	var old []*conn
 	t.mu.Lock()
-	before := time.Now().Add(-idleTimeout)
-	for k, h := range t.hosts {
-		n := 0
-		for n < len(h.idle) && h.idle[n].since.Before(before) {
-			n++
-		}
-		old = append(old, h.idle[:n]...)
-		rest := copy(h.idle, h.idle[n:])
-		clear(h.idle[rest:])
-		h.idle = h.idle[:rest]
-		if rest == 0 && len(h.spare) == 0 && !h.http2 {
-			delete(t.hosts, k)
-		}
-	}
-	t.idle -= len(old)
+	old := t.takeOld(time.Now().Add(-idleTimeout))
 	t.sweep = nil
 	if t.idle > 0 && !t.closed {
 		t.sweep = time.AfterFunc(idleTimeout/3, t.closeOld)
