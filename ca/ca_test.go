@@ -1,6 +1,7 @@
 package ca_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -11,6 +12,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -147,6 +149,68 @@ func TestLeaf(t *testing.T) {
 		if _, err := l.Verify(x509.VerifyOptions{Roots: pool, CurrentTime: epoch, DNSName: "x." + host}); err == nil {
 			t.Errorf("%s: is good for a subdomain", host)
 		}
+	}
+}
+
+// The certificates are spelled here, and are what crypto/x509 makes of the same.
+func TestLeafIsWhatX509Makes(t *testing.T) {
+	a, now := at(t, ca.Options{})
+	for _, year := range []int{2030, 2035, 2039} {
+		now.Store(epoch.AddDate(year-2030, 0, 0).Unix())
+		for _, host := range []string{
+			"a.example", "127.0.0.1", "2001:db8::1", "::1", "xn--bcher-kva.example", "9.8.example",
+			strings.Repeat("a", 55) + ".example", strings.Repeat("a", 57) + ".example", strings.Repeat("a.", 126) + "b",
+		} {
+			asX509(t, a, host, leaf(t, a, host).Leaf)
+		}
+	}
+	old, err := ca.Create(time.Date(2049, 12, 31, 12, 0, 0, 0, time.UTC))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err = ca.Load(old.CertificateDER(), old.KeyPKCS8(), ca.Options{Now: func() time.Time {
+		return time.Date(2049, 12, 31, 12, 30, 0, 0, time.UTC) // the two years have different forms
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asX509(t, a, "a.example", leaf(t, a, "a.example").Leaf)
+}
+
+// asX509 holds what was signed of a leaf against crypto/x509, and the signature
+// against the root.
+func asX509(t *testing.T, a *ca.Authority, host string, l *x509.Certificate) {
+	t.Helper()
+	key, err := x509.ParsePKCS8PrivateKey(a.KeyPKCS8())
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: l.SerialNumber, NotBefore: l.NotBefore, NotAfter: l.NotAfter,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true, SignatureAlgorithm: x509.ECDSAWithSHA256,
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		template.IPAddresses = []net.IP{addr.AsSlice()}
+	} else {
+		template.DNSNames = []string{host}
+	}
+	if len(host) <= 64 {
+		template.Subject.CommonName = host
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, root(t, a), l.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(l.RawTBSCertificate, want.RawTBSCertificate) {
+		t.Errorf("%s: signed\n%x, x509 signs\n%x", host, l.RawTBSCertificate, want.RawTBSCertificate)
+	}
+	if err := l.CheckSignatureFrom(root(t, a)); err != nil {
+		t.Errorf("%s: %v", host, err)
 	}
 }
 
@@ -338,6 +402,7 @@ func FuzzLeaf(f *testing.F) {
 		if strings.Contains(names[0], "*") || c.Leaf.IsCA {
 			t.Errorf("Leaf(%q) is for %q, CA %t", host, names, c.Leaf.IsCA)
 		}
+		asX509(t, a, host, c.Leaf)
 	})
 }
 

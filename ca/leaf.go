@@ -48,7 +48,7 @@ func (a *Authority) newLeaf(_ context.Context, host string) (*tls.Certificate, e
 	if err != nil {
 		return nil, fmt.Errorf("leaf key: %w", err)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, &key.PublicKey, a.key)
+	der, err := a.signLeaf(template, &key.PublicKey)
 	if err != nil {
 		return nil, fmt.Errorf("leaf certificate: %w", err)
 	}
@@ -70,17 +70,13 @@ func (a *Authority) leafTemplate(host string) (*x509.Certificate, error) {
 		return nil, err
 	}
 	template := &x509.Certificate{
-		SerialNumber:          serial,
-		NotBefore:             latest(now.Add(-leafBackdate), a.cert.NotBefore),
-		NotAfter:              earliest(now.Add(leafLife), a.cert.NotAfter),
-		KeyUsage:              x509.KeyUsageDigitalSignature,
-		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true,
-		SignatureAlgorithm:    x509.ECDSAWithSHA256,
+		SerialNumber: serial,
+		NotBefore:    latest(now.Add(-leafBackdate), a.cert.NotBefore),
+		NotAfter:     earliest(now.Add(leafLife), a.cert.NotAfter),
 	}
 	switch addr, err := netip.ParseAddr(host); {
 	case err == nil && addr.Zone() == "" && addr.String() == host:
-		template.IPAddresses = []net.IP{addr.AsSlice()}
+		template.IPAddresses = []net.IP{addr.Unmap().AsSlice()}
 	case err == nil || !isDNSName(host):
 		return nil, fmt.Errorf("leaf certificate: %q is not a canonical host", host)
 	default:

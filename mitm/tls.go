@@ -24,6 +24,9 @@ func newTLSConfig(a Authority, log *slog.Logger) *tls.Config {
 		// Without X25519MLKEM768, which costs a quarter of a handshake on
 		// loopback, where nobody records traffic for a later quantum computer.
 		CurvePreferences: []tls.CurveID{tls.X25519, tls.CurveP256},
+		// Small records first help pages that are drawn while they come from far.
+		// Here they would cut short answers of new connections in two.
+		DynamicRecordSizingDisabled: true,
 		// Asked for every handshake. GetCertificate is not: a resumed session
 		// has no certificate message.
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
