@@ -34,13 +34,16 @@ func (e *exchange) respond(resp *http.Response) *Fault {
 	buf := buffers.Get().(*[32 << 10]byte)
 	defer buffers.Put(buf)
 	body, whole := e.atHand(resp, buf[:])
-	var scrubbed scrubbing
+	src := io.Reader(resp.Body)
 	if !whole {
-		var f *Fault
-		if scrubbed, f = e.scrubBody(resp); f != nil {
+		m, f := e.scrubBody(resp)
+		if f != nil {
 			return f
 		}
-		defer scrubbed.end(e)
+		if m != nil {
+			src = m
+			defer func() { e.scrubbed += m.Places() }()
+		}
 	}
 	h := e.w.Header()
 	e.responseHeader(h, resp.Header)
@@ -50,7 +53,7 @@ func (e *exchange) respond(resp *http.Response) *Fault {
 	if whole {
 		return e.writeWhole(body)
 	}
-	if f := e.copyBody(resp, scrubbed.reader(resp), buf[:]); f != nil {
+	if f := e.copyBody(resp, src, buf[:]); f != nil {
 		return f
 	}
 	e.trailers(h, resp.Trailer, announced)

@@ -87,62 +87,37 @@ type masked interface {
 	Follow(now func() *scrub.Set)
 }
 
-// scrubbing is what an answer's body goes through. The zero scrubbing changes
-// nothing.
-type scrubbing struct {
-	masked  masked    // nil: nothing is looked for
-	decoded io.Closer // nil: it was in no coding
-}
-
-// reader is the body as the agent gets it.
-func (s *scrubbing) reader(resp *http.Response) io.Reader {
-	if s.masked == nil {
-		return resp.Body
-	}
-	return s.masked
-}
-
-// end counts what was masked and frees what decoding took. The body stays open.
-func (s *scrubbing) end(e *exchange) {
-	if s.masked != nil {
-		e.scrubbed += s.masked.Places()
-	}
-	if s.decoded != nil {
-		_ = s.decoded.Close() // frees memory only
-	}
-}
-
-// scrubBody returns how to read the answer's body with every credential masked.
-// A body in a content coding is decoded first and goes on without it; the header
-// is changed to say so.
-func (e *exchange) scrubBody(resp *http.Response) (s scrubbing, f *Fault) {
+// scrubBody returns the answer's body with every credential masked, or nil where
+// nothing is looked for. A body in a content coding is decoded first and goes on
+// without it; the header is changed to say so.
+func (e *exchange) scrubBody(resp *http.Response) (m masked, f *Fault) {
 	if e.values == nil || e.bodiless(resp) {
-		return s, nil
+		return nil, nil
 	}
 	src := io.Reader(resp.Body)
 	if codings := scrub.Codings(resp.Header["Content-Encoding"]); codings != nil {
-		d, err := scrub.Decode(resp.Body, codings)
+		decoded, err := scrub.Decode(resp.Body, codings)
 		if resp.StatusCode == http.StatusPartialContent {
 			err = errors.New("part of a coded body")
 		}
 		switch {
 		case err == nil:
-			src, s.decoded = d, d
+			src = decoded
 			plainHeader(resp)
 		case !e.service.passUndecodable:
-			return s, undecodable(err)
+			return nil, undecodable(err)
 		}
 	}
 	switch {
 	case hasMessages(resp.Header):
-		s.masked = e.values.Messages(src, e.service.passUndecodable)
+		m = e.values.Messages(src, e.service.passUndecodable)
 	case hasEvents(resp.Header):
-		s.masked = e.values.Events(src, e.service.passUndecodable)
+		m = e.values.Events(src, e.service.passUndecodable)
 	default:
-		s.masked = e.values.Reader(src)
+		m = e.values.Reader(src)
 	}
-	s.masked.Follow(e.valuesNow)
-	return s, nil
+	m.Follow(e.valuesNow)
+	return m, nil
 }
 
 // atHand reads a short body that has come whole already, and masks it where it

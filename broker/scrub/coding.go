@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/flate"
@@ -47,53 +48,88 @@ func Codings(lines []string) []string {
 
 // Decode takes codings off a body, of which it reads nothing yet. What
 // [Codings] returned is understood if it is gzip, deflate, br or zstd. The
-// error, also of a later Read, is ErrUndecodable. Closing the result frees what
-// decoding took; the body stays open.
-func Decode(body io.Reader, codings []string) (io.ReadCloser, error) {
+// error, also of a later Read, is ErrUndecodable.
+func Decode(body io.Reader, codings []string) (io.Reader, error) {
 	if len(codings) > maxCodings {
 		return nil, fmt.Errorf("%w: %d codings", ErrUndecodable, len(codings))
 	}
 	in := &counted{src: body}
 	d := &decoder{in: in, src: in}
 	for i := len(codings) - 1; i >= 0; i-- {
-		open := openers[codings[i]]
-		if open == nil {
+		pool := layers[codings[i]]
+		if pool == nil {
 			return nil, fmt.Errorf("%w: unknown coding", ErrUndecodable)
 		}
-		layer := &lazy{src: d.src, open: open}
-		d.src, d.layers = layer, append(d.layers, layer)
+		d.src = &lazy{src: d.src, pool: pool}
 	}
 	return d, nil
 }
 
-var openers = map[string]func(*bufio.Reader) (io.ReadCloser, error){
-	"gzip":   openGzip,
-	"x-gzip": openGzip,
-	"deflate": func(r *bufio.Reader) (io.ReadCloser, error) {
-		// RFC 9110 §8.4.1.2 means zlib; some servers send bare deflate.
-		if head, err := r.Peek(2); err != nil || head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 {
-			return zlib.NewReader(r)
-		}
-		return flate.NewReader(r), nil
-	},
-	"br": func(r *bufio.Reader) (io.ReadCloser, error) { return io.NopCloser(brotli.NewReader(r)), nil },
-	"zstd": func(r *bufio.Reader) (io.ReadCloser, error) {
-		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, err
-		}
-		return d.IOReadCloser(), nil
-	},
+// A decompressor takes a coding off one text after another. None has goroutines
+// or other things that would have to be closed.
+type decompressor interface {
+	io.Reader
+	// Reset makes it begin with a text that has at least one byte.
+	Reset(io.Reader) error
 }
 
-func openGzip(r *bufio.Reader) (io.ReadCloser, error) { return gzip.NewReader(r) }
+// A layer is a decompressor with what it reads from.
+type layer struct {
+	in   *bufio.Reader
+	text decompressor
+}
+
+// layers are those that have come to the end of a text, by coding.
+var layers = map[string]*sync.Pool{
+	"gzip":    layersOf(func() decompressor { return new(gzip.Reader) }),
+	"x-gzip":  layersOf(func() decompressor { return new(gzip.Reader) }),
+	"deflate": layersOf(func() decompressor { return new(inflater) }),
+	"br":      layersOf(func() decompressor { return new(brotli.Reader) }),
+	"zstd": layersOf(func() decompressor {
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			panic(err) // an option is wrong
+		}
+		return d
+	}),
+}
+
+func layersOf(fresh func() decompressor) *sync.Pool {
+	return &sync.Pool{New: func() any { return &layer{bufio.NewReader(nil), fresh()} }}
+}
+
+// An inflater reads deflate. RFC 9110 §8.4.1.2 means zlib; some servers send bare
+// deflate.
+type inflater struct {
+	io.Reader            // one of the two
+	zlib, bare io.Reader // nil before the first such text
+}
+
+// Reset implements decompressor.
+func (f *inflater) Reset(src io.Reader) (err error) {
+	r := bufio.NewReader(src) // src itself, when it is one
+	head, err := r.Peek(2)
+	if err != nil || head[0]&0x0f == 8 && (uint(head[0])<<8|uint(head[1]))%31 == 0 {
+		if f.zlib == nil {
+			f.zlib, err = zlib.NewReader(r)
+		} else {
+			err = f.zlib.(zlib.Resetter).Reset(r, nil)
+		}
+		f.Reader = f.zlib
+		return err
+	}
+	if f.bare == nil {
+		f.bare = flate.NewReader(nil)
+	}
+	f.Reader = f.bare
+	return f.bare.(flate.Resetter).Reset(r, nil)
+}
 
 // A decoder is a body without its codings.
 type decoder struct {
-	in     *counted
-	src    io.Reader // the last layer
-	layers []*lazy
-	out    int64
+	in  *counted
+	src io.Reader // the last layer
+	out int64
 }
 
 // Read implements io.Reader.
@@ -124,16 +160,6 @@ func (d *decoder) drain() error {
 	return fmt.Errorf("%w: much stands behind it", ErrUndecodable)
 }
 
-// Close implements io.Closer.
-func (d *decoder) Close() error {
-	for _, l := range d.layers {
-		if l.from != nil {
-			_ = l.from.Close() // frees memory only
-		}
-	}
-	return nil
-}
-
 // counted counts what is read, and remembers how it ended.
 type counted struct {
 	src io.Reader
@@ -150,29 +176,35 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// lazy opens a decoder when it is first read: opening waits for the first bytes.
+// lazy begins with a layer when it is first read: beginning waits for the first
+// bytes.
 type lazy struct {
 	src  io.Reader
-	open func(*bufio.Reader) (io.ReadCloser, error)
-	from io.ReadCloser
+	pool *sync.Pool
+	from *layer // nil before and after
 	err  error
 }
 
-func (l *lazy) Read(p []byte) (int, error) {
+func (l *lazy) Read(p []byte) (n int, err error) {
 	if l.from == nil && l.err == nil {
-		buffered := bufio.NewReader(l.src)
-		if _, err := buffered.Peek(1); err != nil {
-			l.err = err // a body of no bytes decodes to one of none
-		} else {
-			from, err := l.open(buffered)
-			if err == nil { // else it may be a nil of some type
-				l.from = from
-			}
-			l.err = err
-		}
+		l.err = l.begin()
 	}
-	if l.err != nil {
-		return 0, l.err
+	if l.err == nil {
+		n, l.err = l.from.text.Read(p)
 	}
-	return l.from.Read(p)
+	if l.from != nil && errors.Is(l.err, io.EOF) { // one that has failed is used no more
+		l.from.in.Reset(nil)
+		l.pool.Put(l.from)
+		l.from = nil
+	}
+	return n, l.err
+}
+
+func (l *lazy) begin() error {
+	l.from = l.pool.Get().(*layer)
+	l.from.in.Reset(l.src)
+	if _, err := l.from.in.Peek(1); err != nil {
+		return err // a body of no bytes decodes to one of none
+	}
+	return l.from.text.Reset(l.from.in)
 }
