@@ -11,6 +11,7 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 )
@@ -47,8 +48,8 @@ func Codings(lines []string) []string {
 }
 
 // Decode takes codings off a body, of which it reads nothing yet. What
-// [Codings] returned is understood if it is gzip, deflate, br or zstd. The
-// error, also of a later Read, is ErrUndecodable.
+// [Codings] returned is understood if it is gzip, deflate, br, zstd or snappy.
+// The error, also of a later Read, is ErrUndecodable.
 func Decode(body io.Reader, codings []string) (io.Reader, error) {
 	if len(codings) > maxCodings {
 		return nil, fmt.Errorf("%w: %d codings", ErrUndecodable, len(codings))
@@ -92,6 +93,7 @@ var layers = map[string]*sync.Pool{
 		}
 		return d
 	}),
+	"snappy": layersOf(func() decompressor { return unsnapper{snappy.NewReader(nil)} }),
 }
 
 func layersOf(fresh func() decompressor) *sync.Pool {
@@ -123,6 +125,16 @@ func (f *inflater) Reset(src io.Reader) (err error) {
 	}
 	f.Reader = f.bare
 	return f.bare.(flate.Resetter).Reset(r, nil)
+}
+
+// An unsnapper reads snappy's framing format, which is what goes by that name in
+// gRPC and Connect.
+type unsnapper struct{ *snappy.Reader }
+
+// Reset implements decompressor.
+func (u unsnapper) Reset(src io.Reader) error {
+	u.Reader.Reset(src)
+	return nil
 }
 
 // A decoder is a body without its codings.

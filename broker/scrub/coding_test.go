@@ -59,7 +59,7 @@ func TestDecodersAreUsedAgain(t *testing.T) {
 	for i := range 400 {
 		c := codings[1+r.IntN(len(codings)-1)]
 		from := r.IntN(len(long))
-		text := long[from : from+r.IntN(min(len(long)-from, 1<<r.IntN(19)))]
+		text := long[from : from+1+r.IntN(min(len(long)-from, 1<<r.IntN(19)))]
 		coded := c.encode(text)
 		switch r.IntN(4) {
 		case 0:
@@ -102,7 +102,11 @@ func TestUndecodable(t *testing.T) {
 		for i := range broken {
 			broken[i] ^= 0x5a
 		}
-		for name, body := range map[string][]byte{"broken": broken, "plain": text, "bomb": c.encode(bomb)} {
+		bad := map[string][]byte{"broken": broken, "plain": text, "bomb": c.encode(bomb)}
+		if c.name == "snappy" { // makes at most 64 bytes of three
+			delete(bad, "bomb")
+		}
+		for name, body := range bad {
 			d, err := scrub.Decode(bytes.NewReader(body), []string{c.name})
 			if err != nil {
 				t.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"github.com/andybalholm/brotli"
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/snappy"
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 )
@@ -186,6 +187,7 @@ var codings = []coding{
 		z, _ := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(1<<16))
 		return z
 	}},
+	{"snappy", func(w io.Writer) io.WriteCloser { return snappy.NewBufferedWriter(w) }},
 }
 
 func (c coding) encode(text []byte) []byte {
