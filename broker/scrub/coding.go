@@ -85,7 +85,7 @@ var layers = map[string]*sync.Pool{
 	"gzip":    layersOf(func() decompressor { return new(gzip.Reader) }),
 	"x-gzip":  layersOf(func() decompressor { return new(gzip.Reader) }),
 	"deflate": layersOf(func() decompressor { return new(inflater) }),
-	"br":      layersOf(func() decompressor { return new(brotli.Reader) }),
+	"br":      layersOf(func() decompressor { return new(unbrotli) }),
 	"zstd": layersOf(func() decompressor {
 		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
@@ -125,6 +125,19 @@ func (f *inflater) Reset(src io.Reader) (err error) {
 	}
 	f.Reader = f.bare
 	return f.bare.(flate.Resetter).Reset(r, nil)
+}
+
+// An unbrotli reads br. That something stands behind its text is no error here,
+// and the library says so of texts, too, whose last bytes came one by one.
+type unbrotli struct{ brotli.Reader }
+
+// Read implements io.Reader.
+func (u *unbrotli) Read(p []byte) (int, error) {
+	n, err := u.Reader.Read(p)
+	if err != nil && err.Error() == "brotli: excessive input" {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // An unsnapper reads snappy's framing format, which is what goes by that name in
