@@ -152,7 +152,8 @@ func (k *kit) request(t testing.TB, host, path string) broker.Request {
 	if f != nil {
 		t.Fatal(f.Message)
 	}
-	return broker.Request{Entrance: broker.Path, Identity: broker.Identify(k.token, ""), Target: target, Path: path}
+	path, query, has := strings.Cut(path, "?")
+	return broker.Request{Entrance: broker.Path, Identity: broker.Identify(k.token, ""), Target: target, Path: path, RawQuery: query, HasQuery: has}
 }
 
 // get sends one request straight into Serve.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"agentvault/broker/scrub"
@@ -108,9 +109,16 @@ func (e *exchange) scrubBody(resp *http.Response) (m masked, f *Fault) {
 			return nil, undecodable(err)
 		}
 	}
+	messages, text := hasMessages(resp.Header)
 	switch {
-	case hasMessages(resp.Header):
-		m = e.values.Messages(src, e.service.passUndecodable)
+	case text && messageCoding(resp.Header) != "" && !e.service.passUndecodable:
+		return nil, undecodable(errors.New("compressed messages in base64"))
+	case messages && !text:
+		coding := messageCoding(resp.Header)
+		if scrub.Decodes(coding) {
+			unmeasured(resp)
+		}
+		m = e.values.Messages(src, coding, e.service.passUndecodable)
 	case hasEvents(resp.Header):
 		m = e.values.Events(src, e.service.passUndecodable)
 	default:
@@ -126,8 +134,10 @@ func (e *exchange) scrubBody(resp *http.Response) (m masked, f *Fault) {
 // it should; nothing of it is lost then.
 func (e *exchange) atHand(resp *http.Response, buf []byte) (body []byte, whole bool) {
 	r, ok := resp.Body.(interface{ Ready() bool })
-	if !ok || !r.Ready() || resp.ContentLength <= 0 || resp.ContentLength > atHandMost || e.r.Method == http.MethodHead ||
-		e.values != nil && (resp.Header["Content-Encoding"] != nil || hasMessages(resp.Header)) {
+	if !ok || !r.Ready() || resp.ContentLength <= 0 || resp.ContentLength > atHandMost || e.r.Method == http.MethodHead {
+		return nil, false
+	}
+	if messages, _ := hasMessages(resp.Header); e.values != nil && (messages || resp.Header["Content-Encoding"] != nil) {
 		return nil, false
 	}
 	n, err := resp.Body.Read(buf)
@@ -160,22 +170,41 @@ func (b *begunBody) Read(p []byte) (int, error) {
 	return b.ReadCloser.Read(p)
 }
 
-// plainHeader makes an answer's header one of its decoded body: without the
-// coding, the length, and digests of what was coded (RFC 9530 §2, RFC 3230). The
-// validator stays: it goes back to the upstream, and an agent that decodes by
-// itself would have it too.
+// plainHeader makes an answer's header one of its decoded body.
 func plainHeader(resp *http.Response) {
-	for _, name := range []string{"Content-Encoding", "Content-Length", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest", "Accept-Ranges"} {
+	delete(resp.Header, "Content-Encoding")
+	unmeasured(resp)
+}
+
+// unmeasured takes from an answer's header what does not hold when the body's
+// length changes: the length, and digests of what was coded (RFC 9530 §2, RFC
+// 3230). The validator stays: it goes back to the upstream, and an agent that
+// decodes by itself would have it too.
+func unmeasured(resp *http.Response) {
+	for _, name := range []string{"Content-Length", "Content-Md5", "Content-Digest", "Repr-Digest", "Digest", "Accept-Ranges"} {
 		delete(resp.Header, name)
 	}
 	resp.ContentLength = -1
 }
 
-// hasMessages reports whether the body is messages of gRPC, gRPC-Web or Connect.
-func hasMessages(h http.Header) bool {
+// textMessages is what types of messages in base64 begin with.
+const textMessages = "application/grpc-web-text"
+
+// hasMessages reports whether the body is messages of gRPC, gRPC-Web or Connect,
+// and whether they are in base64: those are read as the text that this is.
+func hasMessages(h http.Header) (messages, text bool) {
 	kind := strings.ToLower(h.Get("Content-Type"))
-	return strings.HasPrefix(kind, "application/grpc") && !strings.HasPrefix(kind, "application/grpc-web-text") ||
-		strings.HasPrefix(kind, "application/connect+")
+	return strings.HasPrefix(kind, "application/grpc") || strings.HasPrefix(kind, "application/connect+"), strings.HasPrefix(kind, textMessages)
+}
+
+// messageCoding is the coding of those messages that say that they are
+// compressed: "" for none. Protocols know one for a body.
+func messageCoding(h http.Header) string {
+	name := "Grpc-Encoding"
+	if strings.HasPrefix(strings.ToLower(h.Get("Content-Type")), "application/connect+") {
+		name = "Connect-Content-Encoding"
+	}
+	return strings.Join(scrub.Codings(h[name]), ", ")
 }
 
 // hasEvents reports whether the body is events as AWS frames them. Their ends
@@ -189,13 +218,21 @@ func hasEvents(h http.Header) bool {
 // Accept-Encoding does.
 var acceptsMessages = []string{"Grpc-Accept-Encoding", "Connect-Accept-Encoding"}
 
-// askPlain keeps the upstream from what could not be read in its answer:
-// compressed messages.
+// askPlain keeps the upstream from what could not be read in its answer: messages
+// in a coding that is unknown, or compressed and in base64.
 func (e *exchange) askPlain(h http.Header) {
 	if e.values == nil || e.service.passUndecodable {
 		return
 	}
+	unknown := func(coding string) bool { return !scrub.Decodes(coding) }
 	for _, name := range acceptsMessages {
-		delete(h, name)
+		if accepted := h[name]; accepted != nil && (slices.ContainsFunc(scrub.Codings(accepted), unknown) || asksForText(h)) {
+			delete(h, name)
+		}
 	}
+}
+
+func asksForText(h http.Header) bool {
+	kinds := strings.Join(slices.Concat(h["Content-Type"], h["Accept"]), ",")
+	return strings.Contains(strings.ToLower(kinds), textMessages)
 }

@@ -200,18 +200,6 @@ func TestPairOfBasic(t *testing.T) {
 	}
 }
 
-// Nothing asks an upstream for compressed messages, which could not be read.
-func TestAsksForPlainMessages(t *testing.T) {
-	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = r.Header.Write(w) }), nil)
-	w := httptest.NewRecorder()
-	r := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
-	r.Header = http.Header{"Grpc-Accept-Encoding": {"gzip"}, "Connect-Accept-Encoding": {"gzip"}, "Accept-Encoding": {"gzip, br"}}
-	k.Serve(w, r, k.request(t, "example.com", "/"))
-	if got := w.Body.String(); strings.Contains(got, "Grpc-") || strings.Contains(got, "Connect-") || !strings.Contains(got, "Accept-Encoding: gzip, br\r\n") {
-		t.Errorf("%s", got)
-	}
-}
-
 // A person may turn the search off for a service, and let pass what cannot be
 // searched.
 func TestSwitches(t *testing.T) {

@@ -150,8 +150,14 @@ func checkClientStreaming(t *testing.T, c *cell) {
 }
 
 // Each message is answered before the next is sent.
-func checkBidirectional(t *testing.T, c *cell) {
-	call := c.call(t, "Bidi")
+func checkBidirectional(t *testing.T, c *cell) { c.converse(t, "Bidi") }
+
+// Likewise where the upstream compresses its own, which come plain.
+func checkCompressed(t *testing.T, c *cell) { c.converse(t, "Coded") }
+
+func (c *cell) converse(t *testing.T, method string) {
+	t.Helper()
+	call := c.call(t, method)
 	for n := range 5 {
 		text := strings.Repeat("x", n*1000)
 		call.say(t, text)

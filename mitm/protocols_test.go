@@ -127,6 +127,7 @@ var protocols = []struct {
 	{"gRPC server streaming", false, checkServerStreaming},
 	{"gRPC client streaming", false, checkClientStreaming},
 	{"gRPC bidirectional", false, checkBidirectional},
+	{"gRPC bidirectional, compressed", false, checkCompressed},
 	{"gRPC refusal in trailers only", false, checkTrailersOnly},
 	{"gRPC-Web", false, checkWeb},
 	{"streams of events", false, checkStreams},

@@ -2,6 +2,7 @@ package mitm_test
 
 import (
 	"bufio"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -93,6 +94,15 @@ func message(flags byte, text string) string {
 	return string(binary.BigEndian.AppendUint32([]byte{flags}, uint32(len(text)))) + text
 }
 
+// gzipped is a text in gzip.
+func gzipped(text string) string {
+	var b strings.Builder
+	w := gzip.NewWriter(&b)
+	_, _ = io.WriteString(w, text) // a strings.Builder takes everything
+	_ = w.Close()
+	return b.String()
+}
+
 // readMessage reads one.
 func readMessage(r io.Reader) (flags byte, text string, err error) {
 	var prefix [5]byte
@@ -116,10 +126,15 @@ func speakGRPC(w http.ResponseWriter, r *http.Request, method string) {
 	rc := http.NewResponseController(w)
 	_ = rc.EnableFullDuplex() // HTTP/2 is
 	h.Set("Trailer", "Grpc-Status")
+	flag, code := byte(0), func(text string) string { return text }
+	if method == "Coded" {
+		h.Set("Grpc-Encoding", "gzip")
+		flag, code = 1, gzipped
+	}
 	w.WriteHeader(http.StatusOK)
 	_ = rc.Flush()
 	say := func(text string) {
-		_, _ = io.WriteString(w, message(0, text))
+		_, _ = io.WriteString(w, message(flag, code(text)))
 		_ = rc.Flush()
 	}
 	var all []string
@@ -129,7 +144,7 @@ func speakGRPC(w http.ResponseWriter, r *http.Request, method string) {
 			break
 		}
 		all = append(all, text)
-		if method == "Bidi" {
+		if method == "Bidi" || method == "Coded" {
 			say("re: " + text)
 		}
 	}

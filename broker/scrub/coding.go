@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -54,16 +55,25 @@ func Decode(body io.Reader, codings []string) (io.Reader, error) {
 	if len(codings) > maxCodings {
 		return nil, fmt.Errorf("%w: %d codings", ErrUndecodable, len(codings))
 	}
-	in := &counted{src: body}
-	d := &decoder{in: in, src: in}
-	for i := len(codings) - 1; i >= 0; i-- {
-		pool := layers[codings[i]]
-		if pool == nil {
+	for _, coding := range codings {
+		if !Decodes(coding) {
 			return nil, fmt.Errorf("%w: unknown coding", ErrUndecodable)
 		}
-		d.src = &lazy{src: d.src, pool: pool}
 	}
-	return d, nil
+	return newDecoder(body, codings...), nil
+}
+
+// Decodes reports whether a coding, as [Codings] spells it, is understood.
+func Decodes(coding string) bool { return layers[coding] != nil }
+
+// newDecoder returns a body without codings that are understood.
+func newDecoder(body io.Reader, codings ...string) *decoder {
+	in := &counted{src: body}
+	d := &decoder{in: in, src: in}
+	for _, coding := range slices.Backward(codings) {
+		d.src = &lazy{src: d.src, pool: layers[coding]}
+	}
+	return d
 }
 
 // A decompressor takes a coding off one text after another. None has goroutines

@@ -9,8 +9,8 @@
 // What is found is overwritten with as many fillers, so that lengths hold.
 //
 // A [Reader] does that to a body, a [Frames] to the messages of a WebSocket, a
-// [Messages] to those of gRPC, and [Decode] takes content codings off before.
-// All of them stream. What they hold back of a text that goes on depends on the
+// [Messages] to those of gRPC, compressed or not, and [Decode] takes content
+// codings off before. All of them stream. What they hold back of a text that goes on depends on the
 // text alone: if it depended on the values, it would tell what they begin with.
 //
 // The package sees plaintexts: a Set holds every value of its vault. It writes
