@@ -238,7 +238,7 @@ func TestEgressFaults(t *testing.T) {
 			}
 		}, noProxy},
 		{"hangs up", "http", func(net.Conn) {}, noProxy},
-		{"200, then hangs up", "http", say("HTTP/1.1 200 OK\r\n\r\n"), "the upstream could not be reached"},
+		{"200, then hangs up", "http", say("HTTP/1.1 200 OK\r\n\r\n"), "the upstream broke the connection off, or its answer cannot be understood"},
 		{"no TLS", "https", say("HTTP/1.1 400 " + noise + "\r\n\r\n"), "there is no verified TLS connection to the egress proxy"},
 		{"hangs up before TLS", "https", func(net.Conn) {}, "there is no verified TLS connection to the egress proxy"},
 		{"SOCKS wants a login", "socks5", socks([]byte{5, 0xff}), noLogin},

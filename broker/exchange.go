@@ -161,6 +161,9 @@ func (e *exchange) hinting(f *Fault) *Fault {
 		f.Proposal = &ProposalHint{
 			Host: e.Target.Authority(), Endpoint: "POST /v1/proposals", SupportedAuthTypes: e.supportedAuthTypes(),
 		}
+		if e.Target.Scheme == "https" && e.vault.granted == nil && e.vault.set.Covers("http", e.Target.Host, e.Target.Port) {
+			f.Message = "this vault's service of the host is for http:// only: send the request through the proxy entrance to http://" + e.Target.Address()
+		}
 	}
 	return f
 }

@@ -193,6 +193,17 @@ func upstreamFault(code string, err error) *Fault {
 		f.Message = egress.Message
 	case isUnpinned(err):
 		f.Message = "no certificate of the upstream matches a pin of the service, so nothing was sent; a person can change its pins"
+	case code == CodeUpstreamError && err != nil && !unreached(err):
+		f.Message = brokeOff
 	}
 	return f
+}
+
+const brokeOff = "the upstream broke the connection off, or its answer cannot be understood"
+
+// unreached reports whether there was no connection to the upstream.
+func unreached(err error) bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	return errors.As(err, &dns) || errors.As(err, &op) && op.Op == "dial"
 }

@@ -111,7 +111,11 @@ func TestUpstreamFaults(t *testing.T) {
 			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || body["error"] != r.want || w.Code != 502 {
 				t.Errorf("%d %s, want 502 %s", w.Code, w.Body, r.want)
 			}
-			if want := NewFault(r.want).Message; body["message"] != want {
+			want := NewFault(r.want).Message
+			if r.want == CodeUpstreamError && r.name != "nobody there" {
+				want = brokeOff
+			}
+			if body["message"] != want {
 				t.Errorf("message %q, want %q", body["message"], want)
 			}
 		})
