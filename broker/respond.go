@@ -28,6 +28,7 @@ func (e *exchange) respond(resp *http.Response) *Fault {
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 999 { // net/http would panic on it
 		f := NewFault(CodeUpstreamError)
+		f.Message = brokeOff
 		f.Err = errors.New("upstream sent an impossible status")
 		return f
 	}

@@ -64,6 +64,7 @@ func (e *exchange) switched(resp *http.Response) *Fault {
 	upstream, ok := resp.Body.(io.ReadWriteCloser)
 	if !ok || e.upgrade == "" || e.upgrade != websocket && !strings.EqualFold(resp.Header.Get("Upgrade"), e.upgrade) {
 		f := NewFault(CodeUpstreamError)
+		f.Message = brokeOff
 		f.Err = errors.New("upstream switched protocols without being asked")
 		return f
 	}
