@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentvault/api"
+	"agentvault/api/shown"
 )
 
 func agentJoinCommand() *cobra.Command {
@@ -79,7 +80,7 @@ func printExports(w io.Writer, r api.RedeemResponse, withProxy bool) error {
 	if err != nil {
 		return err
 	}
-	if strings.ContainsFunc(r.Addr+r.Token+r.MITMURL+name+proxy, deceptive) {
+	if strings.ContainsFunc(r.Addr+r.Token+r.MITMURL+name+proxy, shown.Deceptive) {
 		return errors.New("the server's answer holds control characters; is it an Agent Vault?")
 	}
 	_, err = fmt.Fprintf(w, "export %s=%s\nexport AGENT_VAULT_SESSION_TOKEN=%s\nexport %s=%s\nexport %s=%s\n",

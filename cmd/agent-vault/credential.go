@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentvault/api"
+	"agentvault/api/shown"
 	"agentvault/policy/inject"
 	"agentvault/vault"
 )
@@ -102,9 +103,9 @@ func credentialListCommand() *cobra.Command {
 				list(w, []string{"KEY", "VERSION", "SHORT", "SET", "LAST USED"}, l.Credentials, func(cr api.CredentialInfo) []string {
 					used := "never"
 					if cr.LastUsedAt != nil {
-						used = shownAge(*cr.LastUsedAt, now)
+						used = shown.Age(*cr.LastUsedAt, now)
 					}
-					return []string{cr.Key, strconv.FormatInt(cr.Version, 10), shownYes(cr.Short), shownAge(cr.UpdatedAt, now), used}
+					return []string{cr.Key, strconv.FormatInt(cr.Version, 10), shownYes(cr.Short), shown.Age(cr.UpdatedAt, now), used}
 				})
 			})
 		},

@@ -56,6 +56,7 @@ var boundaries = map[string]boundary{
 	"agentvault/mitm":             {direct: []string{"agentvault/policy", "agentvault/store", "agentvault/api"}},
 	"agentvault/pathproxy":        {direct: []string{goproxyPath, "agentvault/ca", "agentvault/store"}},
 	"agentvault/api":              {direct: []string{"agentvault/store", "agentvault/broker", "agentvault/mitm", "agentvault/pathproxy"}},
+	"agentvault/api/shown":        {direct: []string{"net/http", "agentvault"}},
 	"agentvault/cmd/agent-vault":  {}, // wires all of them
 
 	"agentvault/cmd/agent-vault/gallery": {}, // tests only

@@ -9,12 +9,12 @@ import (
 	"os"
 	"strings"
 	"text/tabwriter"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/term"
+
+	"agentvault/api/shown"
 )
 
 // An output is the form in which a command prints what it has to say. A wrong
@@ -90,7 +90,7 @@ func harmless(document []byte) []byte {
 	var b bytes.Buffer
 	for _, r := range string(document) {
 		switch {
-		case !deceptive(r) || r == '\n': // between values: in strings it is escaped
+		case !shown.Deceptive(r) || r == '\n': // between values: in strings it is escaped
 			b.WriteRune(r)
 		case r > 0xffff: // RFC 8259 §7: as two UTF-16 surrogates
 			fmt.Fprintf(&b, `\u%04x\u%04x`, 0xd800+(r-0x10000)>>10, 0xdc00+(r-0x10000)&0x3ff)
@@ -117,7 +117,7 @@ func asYAML(document []byte) ([]byte, error) {
 	}
 	var safe bytes.Buffer
 	for _, r := range b.String() {
-		if deceptive(r) && r != '\n' { // in double quotes: yamlString has seen to it
+		if shown.Deceptive(r) && r != '\n' { // in double quotes: yamlString has seen to it
 			fmt.Fprintf(&safe, `\U%08X`, r)
 		} else {
 			safe.WriteRune(r)
@@ -168,45 +168,14 @@ func yamlNode(d *json.Decoder) (*yaml.Node, error) {
 func yamlString(s string) (*yaml.Node, error) {
 	n := new(yaml.Node)
 	err := n.Encode(s)
-	if strings.ContainsFunc(s, deceptive) || n.Tag != "!!str" {
+	if strings.ContainsFunc(s, shown.Deceptive) || n.Tag != "!!str" {
 		n.Kind, n.Tag, n.Value, n.Style = yaml.ScalarNode, "!!str", s, yaml.DoubleQuotedStyle
 	}
 	return n, err
 }
 
-// deceptive reports whether a character can deceive who reads it on a terminal:
-// control characters, those that turn the direction of text or are not seen,
-// and separators of lines.
-func deceptive(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) }
-
 // plain makes one harmless line of what an agent or a server wrote.
-func plain(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, deceptive) {
-		return s
-	}
-	var b strings.Builder
-	for len(s) > 0 {
-		r, size := utf8.DecodeRuneInString(s)
-		switch {
-		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[0])
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case deceptive(r) && r < 0x100:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		case deceptive(r) && r > 0xffff:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		case deceptive(r):
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteRune(r)
-		}
-		s = s[size:]
-	}
-	return b.String()
-}
+func plain(s string) string { return shown.Plain(s) }
 
 // list writes a row for each of some things, under a header that stands there
 // even if there is none.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
+
+	"agentvault/api/shown"
 )
 
 // printed is what a command prints of v in one form.
@@ -187,7 +189,7 @@ func FuzzOutput(f *testing.F) {
 			}
 		}
 		for _, text := range []string{asJSON, asYAML, plain(value) + "\n"} {
-			if strings.ContainsFunc(strings.ReplaceAll(text, "\n", ""), deceptive) || !utf8.ValidString(text) {
+			if strings.ContainsFunc(strings.ReplaceAll(text, "\n", ""), shown.Deceptive) || !utf8.ValidString(text) {
 				t.Errorf("not harmless: %q", text)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentvault/api"
+	"agentvault/api/shown"
 	"agentvault/vault"
 )
 
@@ -92,7 +93,7 @@ func printProposals(w io.Writer, l api.ProposalList, ofAll bool, now time.Time) 
 		header = append([]string{"VAULT"}, header...)
 	}
 	list(w, header, l.Proposals, func(p api.ProposalInfo) []string {
-		row := []string{strconv.FormatInt(p.ID, 10), p.Status, p.AskerKind + " " + p.AskedBy, shownAge(p.CreatedAt, now), proposalObject(p)}
+		row := []string{strconv.FormatInt(p.ID, 10), p.Status, p.AskerKind + " " + p.AskedBy, shown.Age(p.CreatedAt, now), proposalObject(p)}
 		if ofAll {
 			row = append([]string{p.Vault}, row...)
 		}

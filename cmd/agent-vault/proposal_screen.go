@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"agentvault/api"
+	"agentvault/api/shown"
 	"agentvault/vault"
 )
 
@@ -89,7 +90,7 @@ func quoteNote(w io.Writer, width int, note string) {
 // review shows a person what they decide.
 func (s screen) review(w io.Writer, rv api.ProposalReview) {
 	fmt.Fprintf(w, "%s\n", s.paint.bold(fmt.Sprintf("Proposal %d in the vault %s", rv.ID, plain(rv.Vault))))
-	asked := fmt.Sprintf("asked by %s %s, %s", plain(rv.AskerKind), plain(rv.AskedBy), shownAge(rv.CreatedAt, time.Now()))
+	asked := fmt.Sprintf("asked by %s %s, %s", plain(rv.AskerKind), plain(rv.AskedBy), shown.Age(rv.CreatedAt, time.Now()))
 	fmt.Fprintln(w, strings.Join(broken(asked, s.width-len("    ")), "\n    "))
 	switch {
 	case rv.Status == vault.ProposalPending:

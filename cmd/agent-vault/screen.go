@@ -3,14 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/diff"
-	"golang.org/x/net/idna"
-	"golang.org/x/net/publicsuffix"
 	"golang.org/x/term"
+
+	"agentvault/api/shown"
 )
 
 // A screen is where a person reads what an agent asks for. What the agent wrote
@@ -73,8 +72,8 @@ func broken(line string, width int) (pieces []string) {
 
 // quote writes the words of somebody else, each line behind a bar.
 func quote(w io.Writer, width int, indent, words string) {
-	for line := range strings.SplitSeq(strings.TrimRight(words, "\n"), "\n") {
-		for _, piece := range broken(plain(line), width-len(indent)-len("| ")) {
+	for _, line := range shown.Lines(words) {
+		for _, piece := range broken(line, width-len(indent)-len("| ")) {
 			fmt.Fprintf(w, "%s| %s\n", indent, piece)
 		}
 	}
@@ -105,33 +104,4 @@ func (s screen) diff(w io.Writer, beforeName, before, afterName, after string) {
 // shownHost is the host of a service with the domain that somebody registered
 // set off, as in api.[github.com], and, where it has A-labels, what those stand
 // for.
-func shownHost(pattern string) string {
-	host, path := pattern, ""
-	if i := strings.IndexByte(host, '/'); i >= 0 {
-		host, path = host[:i], host[i:]
-	}
-	host, port := withoutPort(host)
-	ascii, err := idna.Punycode.ToASCII(strings.ToLower(host))
-	if err != nil {
-		ascii = host
-	}
-	shown := ascii
-	bare := strings.TrimPrefix(ascii, "*.")
-	if domain, err := publicsuffix.EffectiveTLDPlusOne(bare); err == nil && net.ParseIP(bare) == nil {
-		shown = strings.TrimSuffix(ascii, domain) + "[" + domain + "]"
-	}
-	shown += port + path
-	if unicode, err := idna.Punycode.ToUnicode(ascii); err == nil && unicode != ascii {
-		shown += " (" + unicode + ")"
-	}
-	return plain(shown)
-}
-
-// withoutPort takes a port off a host, with its colon.
-func withoutPort(host string) (bare, port string) {
-	i := strings.LastIndexByte(host, ':')
-	if i < 0 || strings.HasSuffix(host, "]") || strings.Contains(host[:i], ":") && !strings.HasPrefix(host, "[") {
-		return host, ""
-	}
-	return host[:i], host[i:]
-}
+func shownHost(pattern string) string { return shown.HostOf(pattern).String() }

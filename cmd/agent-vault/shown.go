@@ -16,20 +16,6 @@ func shownTime(t time.Time) string {
 	return t.Local().Format(time.DateTime)
 }
 
-// shownAge is how long ago a time was, in its greatest unit.
-func shownAge(t, now time.Time) string {
-	switch d := now.Sub(t); {
-	case d < time.Minute:
-		return "just now"
-	case d < time.Hour:
-		return fmt.Sprintf("%dm ago", d/time.Minute)
-	case d < 48*time.Hour:
-		return fmt.Sprintf("%dh ago", d/time.Hour)
-	default:
-		return fmt.Sprintf("%dd ago", d/(24*time.Hour))
-	}
-}
-
 // shortDuration leaves out what is nothing: 5m for 5m0s.
 func shortDuration(d time.Duration) string {
 	s := d.String()
