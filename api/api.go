@@ -99,7 +99,7 @@ func (s *server) guard(next http.Handler) http.Handler {
 		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
-		if !s.ownHost(r.Host) {
+		if !OwnHost(r.Host, s.BaseURL()) {
 			s.writeError(w, r, &vault.Error{Code: vault.CodeForbidden, Message: "the Host header names another server; if this one is reached by that name, set base_url"})
 			return
 		}
@@ -120,10 +120,11 @@ func (s *server) contain(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// ownHost reports whether a Host header means this server: an address, a
-// loopback name, or base_url's host. A web page whose name was rebound to this
-// address sends its own name.
-func (s *server) ownHost(host string) bool {
+// OwnHost reports whether a Host header means this server: an address, a
+// loopback name, or base's host. A web page whose name was rebound to this
+// address sends its own name. Ports do not matter for that, and differ where one
+// is mapped to another.
+func OwnHost(host, base string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h
@@ -132,7 +133,7 @@ func (s *server) ownHost(host string) bool {
 	if _, err := netip.ParseAddr(name); err == nil || strings.EqualFold(name, "localhost") {
 		return true
 	}
-	u, err := url.Parse(s.BaseURL())
+	u, err := url.Parse(base)
 	return err == nil && u.Hostname() != "" && strings.EqualFold(u.Hostname(), name)
 }
 

@@ -46,6 +46,15 @@ type ClientError struct {
 
 func (e *ClientError) Error() string { return e.Message }
 
+// Codes of refusals that clients go on from.
+const (
+	CodeUnauthorized  = vault.CodeUnauthorized
+	CodeForbidden     = vault.CodeForbidden
+	CodeBadRequest    = vault.CodeBadRequest
+	CodeLoginTooOld   = vault.CodeLoginTooOld
+	CodeWrongPassword = vault.CodeWrongPassword
+)
+
 // A NoServerError says that nothing listens at the client's address.
 type NoServerError struct{ Address string }
 

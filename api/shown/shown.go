@@ -123,3 +123,24 @@ func withoutPort(host string) (bare, port string) {
 	}
 	return host[:i], host[i:]
 }
+
+// Text is Plain for a text of many lines: line feeds and tabs stay.
+func Text(s string) string {
+	if utf8.ValidString(s) && !strings.ContainsFunc(s, Deceptive) {
+		return s
+	}
+	var b strings.Builder
+	for piece := range strings.SplitAfterSeq(s, "\n") {
+		line, ended := strings.CutSuffix(piece, "\n")
+		for i, part := range strings.Split(line, "\t") {
+			if i > 0 {
+				b.WriteByte('\t')
+			}
+			b.WriteString(Plain(part))
+		}
+		if ended {
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
+}

@@ -30,6 +30,7 @@ import (
 	"agentvault/store"
 	"agentvault/vault"
 	"agentvault/vault/seal"
+	"agentvault/web"
 )
 
 // An instance is a running server.
@@ -155,7 +156,13 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 	if err != nil {
 		return err
 	}
-	i.api = newAPIServer(control, pathproxy.New(pathproxy.Options{Broker: i.broker}))
+	pages, err := web.New(web.Options{
+		API: func(remoteAddr string) http.RoundTripper { return inProcess{control, remoteAddr} }, BaseURL: i.baseURL, Log: i.log,
+	})
+	if err != nil {
+		return err
+	}
+	i.api = newAPIServer(control, pathproxy.New(pathproxy.Options{Broker: i.broker}), pages)
 	i.api.RegisterOnShutdown(sync.OnceFunc(func() { close(i.stopping) }))
 
 	if err := i.broker.Refresh(ctx); err != nil {
@@ -182,15 +189,18 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 }
 
 // newAPIServer serves the path entrance before any mux, which would clean its
-// paths, and the API for the rest.
-func newAPIServer(control, path http.Handler) *http.Server {
+// paths, then the pages, and the API for the rest.
+func newAPIServer(control, path http.Handler, pages *web.Pages) *http.Server {
 	srv := &http.Server{
 		Handler: broker.BoundUploads(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if pathproxy.Serves(r) {
+			switch {
+			case pathproxy.Serves(r):
 				path.ServeHTTP(w, r)
-				return
+			case pages.Serves(r):
+				pages.ServeHTTP(w, r)
+			default:
+				control.ServeHTTP(w, r)
 			}
-			control.ServeHTTP(w, r)
 		})),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       90 * time.Second,

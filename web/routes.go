@@ -1,0 +1,54 @@
+package web
+
+import "net/http"
+
+// access says for whom a page is.
+type access uint8
+
+const (
+	signedIn access = iota // others are asked to sign in, in its place
+	either                 // for both; visit.me tells them apart
+	anyone                 // who asks is not looked up
+)
+
+// A route is one line of the table.
+type route struct {
+	method, path string // as in net/http's patterns
+	access       access
+	shared       bool     // the API answers under this path too, to those who want no HTML
+	fields       []string // that its form has; "value.*" is all that begin so
+	serve        func(*visit) error
+}
+
+// table is every page. A new one is a line here, a handler, and a file in
+// templates.
+func (p *Pages) table() []route {
+	return []route{
+		{method: "GET", path: "/{$}", access: anyone, serve: func(v *visit) error { return v.goTo(home) }},
+		{method: "GET", path: "/static/{hash}/{name}", access: anyone, serve: serveAsset},
+		{method: "GET", path: "/sign-in", access: either, serve: signInPage},
+		{method: "POST", path: "/sign-in", access: signedIn, fields: []string{"next"}, serve: signInDone},
+		{method: "POST", path: "/sign-out", access: either, serve: signOut},
+		{method: "POST", path: "/register", access: either, fields: []string{"email", "password"}, serve: register},
+		{method: "GET", path: "/join/{token}", access: either, shared: true, serve: joinPage},
+		{method: "POST", path: "/join/{token}", access: either, shared: true, fields: []string{"password"}, serve: join},
+		{method: "GET", path: home, access: signedIn, serve: homePage},
+	}
+}
+
+// home is the page that people begin with.
+const home = "/vaults"
+
+// serve makes a handler of a route: it reads the form, signs in who gave their
+// password with it, and looks up who asks.
+func (p *Pages) serve(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v := &visit{Pages: p, w: w, r: r}
+		defer v.contain()
+		if err := v.begin(rt); err != nil {
+			v.fail(err)
+		} else if err := rt.serve(v); err != nil {
+			v.fail(err)
+		}
+	})
+}

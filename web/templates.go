@@ -1,0 +1,52 @@
+package web
+
+import (
+	"html/template"
+	"io/fs"
+	"time"
+
+	"agentvault/api/shown"
+)
+
+// readTemplates makes a template of each page: the layout and the parts that
+// pages share, with the page's "main".
+func (p *Pages) readTemplates() (map[string]*template.Template, error) {
+	base, err := template.New("").Funcs(p.funcs()).ParseFS(templateFiles, "templates/layout.html", "templates/parts.html")
+	if err != nil {
+		return nil, err
+	}
+	entries, err := fs.ReadDir(templateFiles, "templates")
+	if err != nil {
+		return nil, err
+	}
+	pages := make(map[string]*template.Template, len(entries))
+	for _, e := range entries {
+		page, err := base.Clone()
+		if err != nil {
+			return nil, err
+		}
+		if pages[e.Name()], err = page.ParseFS(templateFiles, "templates/"+e.Name()); err != nil {
+			return nil, err
+		}
+	}
+	return pages, nil
+}
+
+// funcs are what templates may call.
+func (p *Pages) funcs() template.FuncMap {
+	return template.FuncMap{
+		"asset": func(name string) string { return p.assets[name].url },
+		"host":  shown.HostOf,
+		"age":   func(t time.Time) string { return shown.Age(t, p.Now()) },
+		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+		"utc":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+		// by makes the arguments of a part that takes several, in pairs.
+		"by": func(pairs ...any) map[string]any {
+			m := make(map[string]any, len(pairs)/2)
+			for i := 0; i+1 < len(pairs); i += 2 {
+				m[pairs[i].(string)] = pairs[i+1]
+			}
+			return m
+		},
+	}
+}
