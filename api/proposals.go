@@ -126,7 +126,7 @@ func (s *server) getProposal(ctx context.Context, c call[waitIn]) (ProposalInfo,
 func reviewInfo(rv vault.Review) ProposalReview {
 	return ProposalReview{
 		ProposalInfo: proposalInfo(rv.Proposal), Vault: rv.Vault, Digest: rv.Digest,
-		Changes: rv.Changes, Values: rv.Values, Warnings: rv.Warnings,
+		Changes: rv.Changes, Values: rv.Values, Opened: rv.Opened, Warnings: rv.Warnings,
 	}
 }
 

@@ -71,6 +71,7 @@ type ProposalReview struct {
 	Digest   string              `json:"digest" doc:"Of all that is shown here; send it with the approval."`
 	Changes  []vault.ServiceDiff `json:"changes"`
 	Values   []vault.ValueDiff   `json:"values"`
+	Opened   []string            `json:"opened" doc:"Requests that would newly be let through, in words."`
 	Warnings []string            `json:"warnings"`
 }
 

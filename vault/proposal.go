@@ -125,6 +125,7 @@ type Review struct {
 	Digest   string // of the proposal and of all that it would change
 	Changes  []ServiceDiff
 	Values   []ValueDiff
+	Opened   []string // requests that would newly be let through, in words
 	Warnings []string
 }
 

@@ -32,6 +32,10 @@ type Options struct {
 	// means "".
 	ProxyURL func() string
 
+	// KnownHosts are those of APIs that are widely known, in A-labels: a person is
+	// warned of what looks like one.
+	KnownHosts []string
+
 	// Development lets services name local hosts.
 	Development bool
 
@@ -49,6 +53,7 @@ type Registry struct {
 	published   func(context.Context, int64) error
 	recorded    func(context.Context)
 	proxyURL    func() string
+	knownHosts  []string
 	development bool
 	clock       func() time.Time
 	log         *slog.Logger
@@ -67,7 +72,7 @@ func New(o Options) (*Registry, error) {
 	}
 	r := &Registry{
 		store: o.Store, key: o.Key, published: o.Published, recorded: o.Recorded, proxyURL: o.ProxyURL,
-		development: o.Development, clock: o.Now, log: o.Log,
+		knownHosts: o.KnownHosts, development: o.Development, clock: o.Now, log: o.Log,
 	}
 	if r.published == nil {
 		r.published = func(context.Context, int64) error { return nil }

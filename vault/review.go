@@ -159,7 +159,7 @@ func (r *Registry) listProposals(tx Tx, c Caller, v VaultRef, f ProposalFilter, 
 // is not pending changes nothing any more.
 func (r *Registry) review(tx Tx, v Vault, p Proposal) (Review, error) {
 	p.Status = p.statusAt(r.now())
-	rv := Review{Proposal: p, Vault: v.Name, Changes: []ServiceDiff{}, Values: []ValueDiff{}, Warnings: []string{}}
+	rv := Review{Proposal: p, Vault: v.Name, Changes: []ServiceDiff{}, Values: []ValueDiff{}, Opened: []string{}, Warnings: []string{}}
 	if p.Status != ProposalPending {
 		return rv, nil
 	}
@@ -178,7 +178,8 @@ func (r *Registry) review(tx Tx, v Vault, p Proposal) (Review, error) {
 		_, exists := v.Credentials[slot.Key]
 		rv.Values = append(rv.Values, ValueDiff{slot, exists, slot.Action == ActionSet && !slot.HasValue && !exists})
 	}
-	rv.Warnings = warnings(v, rv.Changes)
+	rv.Opened = opened(rv.Changes)
+	rv.Warnings = append(warnings(v, rv.Changes), r.resemblances(v, rv.Changes)...)
 	if after, err := r.merge(v, p); err == nil { // what cannot be merged any more cannot be approved either
 		rv.Warnings = append(rv.Warnings, openings(v, after, rv.Changes)...)
 	}

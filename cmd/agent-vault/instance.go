@@ -29,6 +29,7 @@ import (
 	"agentvault/pathproxy"
 	"agentvault/store"
 	"agentvault/vault"
+	"agentvault/vault/catalog"
 	"agentvault/vault/seal"
 	"agentvault/web"
 )
@@ -140,7 +141,7 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 	}
 	if i.registry, err = vault.New(vault.Options{
 		Store: i.db, Key: key, Published: i.broker.Await, Recorded: i.recorded(filler), ProxyURL: i.pathProxyURL,
-		Development: i.cfg.Development, Log: i.log,
+		KnownHosts: catalog.Hosts(), Development: i.cfg.Development, Log: i.log,
 	}); err != nil {
 		return err
 	}

@@ -108,15 +108,21 @@ func (s screen) review(w io.Writer, rv api.ProposalReview) {
 	}
 	s.changes(w, rv)
 	s.values(w, rv.Values)
-	if len(rv.Warnings) > 0 {
-		fmt.Fprintf(w, "\n%s\n", s.paint.bold("Look twice:"))
+	s.list(w, "Newly let through:", s.paint.bold("+"), rv.Opened)
+	s.list(w, "Look twice:", s.paint.red("!"), rv.Warnings)
+	fmt.Fprintln(w)
+}
+
+// list writes sentences below each other, each behind a mark.
+func (s screen) list(w io.Writer, title, mark string, sentences []string) {
+	if len(sentences) > 0 {
+		fmt.Fprintf(w, "\n%s\n", s.paint.bold(title))
 	}
-	for _, warning := range rv.Warnings {
-		for i, piece := range broken(plain(warning), s.width-len("  ! ")) {
-			fmt.Fprintf(w, "  %s %s\n", s.paint.red(string("!|"[min(i, 1)])), piece)
+	for _, sentence := range sentences {
+		for i, piece := range broken(plain(sentence), s.width-len("  ! ")) {
+			fmt.Fprintf(w, "  %s %s\n", []string{mark, "|"}[min(i, 1)], piece)
 		}
 	}
-	fmt.Fprintln(w)
 }
 
 func (s screen) words(w io.Writer, label, words string) {

@@ -92,3 +92,16 @@ func cloneRules(rules []policy.Rule) []policy.Rule {
 	}
 	return rules
 }
+
+// Hosts returns the host of each service that is the same for everyone, in
+// A-labels and without wildcard, port and path.
+func Hosts() (hosts []string) {
+	for _, e := range embedded() {
+		for _, s := range e.Services {
+			if host := policy.PatternHost(s.Host); host != "" { // a tenant's placeholder is in no host's grammar
+				hosts = append(hosts, host)
+			}
+		}
+	}
+	return hosts
+}

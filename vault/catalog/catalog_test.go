@@ -204,3 +204,15 @@ func TestLoadIsStrict(t *testing.T) {
 		}
 	}
 }
+
+func TestHosts(t *testing.T) {
+	hosts := catalog.Hosts()
+	if !slices.Contains(hosts, "api.github.com") || len(hosts) < 50 {
+		t.Errorf("%q", hosts)
+	}
+	for _, h := range hosts {
+		if strings.ContainsAny(h, "{*/:") {
+			t.Errorf("%q is no host", h)
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package vault
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"agentvault/policy"
+	"agentvault/policy/inject"
+)
+
+// opened are the requests that a proposal newly lets through, in words: one for
+// each rule. It says too much rather than too little where rules hide one
+// another.
+func opened(changes []ServiceDiff) []string {
+	out := []string{}
+	for _, d := range changes {
+		if d.After == nil || !d.After.Enabled {
+			continue
+		}
+		s, b := *d.After, d.Before
+		where := reach{base: schemeOf(s) + s.Host, with: carried(s.Auth)}
+		if b == nil || !b.Enabled || b.Host != s.Host || schemeOf(*b) != schemeOf(s) || carried(b.Auth) != where.with {
+			out = append(out, where.all(s.Rules)...)
+			continue
+		}
+		out = append(out, where.more(b.Rules, s.Rules)...)
+	}
+	return out
+}
+
+// A reach is where requests go, and what they carry.
+type reach struct{ base, with string }
+
+// all are the requests that rules let through.
+func (r reach) all(rules []policy.Rule) (out []string) {
+	if len(rules) == 0 {
+		return []string{r.words(policy.Rule{})}
+	}
+	for _, rule := range rules {
+		if rule.Action != policy.ActionDeny {
+			out = append(out, r.words(rule))
+		}
+	}
+	return out
+}
+
+// more are those that rules let through and earlier ones did not.
+func (r reach) more(before, after []policy.Rule) (out []string) {
+	same := func(list []policy.Rule, rule policy.Rule) bool {
+		return slices.ContainsFunc(list, func(x policy.Rule) bool { return r.words(x) == r.words(rule) && denies(x) == denies(rule) })
+	}
+	switch {
+	case len(before) == 0:
+		return nil // everything was
+	case len(after) == 0:
+		return r.all(nil)
+	}
+	for _, rule := range after {
+		if !denies(rule) && !same(before, rule) {
+			out = append(out, r.words(rule))
+		}
+	}
+	for _, rule := range before {
+		if denies(rule) && !same(after, rule) {
+			out = append(out, "no longer refused: "+r.words(rule))
+		}
+	}
+	if out == nil && !slices.EqualFunc(before, after, func(a, b policy.Rule) bool { return r.words(a) == r.words(b) && denies(a) == denies(b) }) {
+		out = append(out, "perhaps more on "+r.base+": its rules are others, or in another order")
+	}
+	return out
+}
+
+func denies(r policy.Rule) bool { return r.Action == policy.ActionDeny }
+
+// words say what a rule is about.
+func (r reach) words(rule policy.Rule) string {
+	methods := "every method"
+	if len(rule.Methods) > 0 {
+		methods = strings.Join(rule.Methods, ", ")
+	}
+	paths := "every path"
+	if len(rule.Paths) > 0 {
+		paths = strings.Join(rule.Paths, ", ")
+	}
+	return fmt.Sprintf("%s on %s of %s, %s", methods, paths, r.base, r.with)
+}
+
+// schemeOf is the scheme of a service, as URLs begin.
+func schemeOf(s Service) string {
+	if s.Scheme == "http" {
+		return "http://"
+	}
+	return "https://"
+}
+
+// carried is which credentials requests of a service carry.
+func carried(a inject.Auth) string {
+	in, err := inject.Parse(a)
+	if err != nil || len(in.Keys()) == 0 {
+		return "with no credential"
+	}
+	return "with " + strings.Join(in.Keys(), " and ")
+}
+
+// resemblances warn of hosts that a person could take for another one: of the
+// vault's services, or one that is widely known.
+func (r *Registry) resemblances(v Vault, changes []ServiceDiff) (out []string) {
+	for _, d := range changes {
+		if d.After == nil || d.Before != nil && d.Before.Host == d.After.Host {
+			continue
+		}
+		host := policy.PatternHost(d.After.Host)
+		if domain, shared := policy.Registrable(host); shared {
+			out = append(out, fmt.Sprintf("service %s is for a name below a domain where anyone can have one; see that %s is whose you think", d.Name, domain))
+		}
+		if strings.Contains("."+host, ".xn--") {
+			out = append(out, fmt.Sprintf("service %s is for a host that is spelled with letters beyond a to z: %s", d.Name, host))
+		}
+		if known := r.resembled(v, host); known != "" {
+			out = append(out, fmt.Sprintf("service %s is for %s, which looks like %s, and is another's", d.Name, host, known))
+		}
+	}
+	return out
+}
+
+// resembled is the first host that one could be taken for, or "".
+func (r *Registry) resembled(v Vault, host string) string {
+	var known []string
+	for _, s := range v.Services {
+		known = append(known, policy.PatternHost(s.Host))
+	}
+	for _, k := range append(known, r.knownHosts...) {
+		if policy.Resembles(host, k) {
+			return k
+		}
+	}
+	return ""
+}
