@@ -48,11 +48,14 @@ func (e *ClientError) Error() string { return e.Message }
 
 // Codes of refusals that clients go on from.
 const (
-	CodeUnauthorized  = vault.CodeUnauthorized
-	CodeForbidden     = vault.CodeForbidden
-	CodeBadRequest    = vault.CodeBadRequest
-	CodeLoginTooOld   = vault.CodeLoginTooOld
-	CodeWrongPassword = vault.CodeWrongPassword
+	CodeUnauthorized     = vault.CodeUnauthorized
+	CodeForbidden        = vault.CodeForbidden
+	CodeVaultForbidden   = vault.CodeVaultForbidden
+	CodeLoginTooOld      = vault.CodeLoginTooOld
+	CodeWrongPassword    = vault.CodeWrongPassword
+	CodeProposalNotFound = vault.CodeProposalNotFound
+	CodeProposalChanged  = vault.CodeProposalChanged
+	CodeProposalClosed   = vault.CodeProposalClosed
 )
 
 // A NoServerError says that nothing listens at the client's address.
@@ -126,6 +129,7 @@ func (c *Client) request(ctx context.Context, method, path string, in any) (*htt
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	req.Header.Set("Accept", "application/json") // some routes have words for people, too
 	req.Header.Set("User-Agent", cmp.Or(c.Name, "agent-vault"))
 	if c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)

@@ -76,6 +76,11 @@ func (c *Client) Proposal(ctx context.Context, vaultName string, number int64, w
 	return send[ProposalInfo](ctx, c, "GET", proposalPath(number)+query("vault", vaultName, "wait", positive(int(wait/time.Second))), nil)
 }
 
+// LinkedProposal returns what the link of a proposal shows to whoever has it.
+func (c *Client) LinkedProposal(ctx context.Context, number int64, token string) (LinkedProposal, error) {
+	return send[LinkedProposal](ctx, c, "GET", "/approve/"+strconv.FormatInt(number, 10)+query("token", token), nil)
+}
+
 // ReviewProposal returns a proposal with what it would change.
 func (c *Client) ReviewProposal(ctx context.Context, vaultName string, number int64) (ProposalReview, error) {
 	return send[ProposalReview](ctx, c, "GET", proposalPath(number)+"/review"+query("vault", vaultName), nil)

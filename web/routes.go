@@ -32,6 +32,8 @@ func (p *Pages) table() []route {
 		{method: "POST", path: "/register", access: either, fields: []string{"email", "password"}, serve: register},
 		{method: "GET", path: "/join/{token}", access: either, shared: true, serve: joinPage},
 		{method: "POST", path: "/join/{token}", access: either, shared: true, fields: []string{"password"}, serve: join},
+		{method: "GET", path: "/approve/{id}", access: either, shared: true, serve: approvePage},
+		{method: "POST", path: "/approve/{id}", access: signedIn, shared: true, fields: []string{"digest", "decision", "note", "allow_short", "value.*"}, serve: decide},
 		{method: "GET", path: home, access: signedIn, serve: homePage},
 	}
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"html/template"
 	"io/fs"
+	"strings"
 	"time"
 
 	"agentvault/api/shown"
@@ -40,6 +41,8 @@ func (p *Pages) funcs() template.FuncMap {
 		"age":   func(t time.Time) string { return shown.Age(t, p.Now()) },
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"utc":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+		// long words are scrolled in their frame, by keyboard too.
+		"long": func(words string) bool { return len(words) > 400 || strings.Count(words, "\n") > 8 },
 		// by makes the arguments of a part that takes several, in pairs.
 		"by": func(pairs ...any) map[string]any {
 			m := make(map[string]any, len(pairs)/2)

@@ -71,6 +71,22 @@ func Age(t, now time.Time) string {
 	}
 }
 
+// Rule is a service's rule in words. Action "" is allow; no methods or paths are
+// all of them.
+func Rule(action string, methods, paths []string) string {
+	words := []string{"allow", "every method", "every path"}
+	if action != "" {
+		words[0] = action
+	}
+	if len(methods) > 0 {
+		words[1] = strings.Join(methods, ", ")
+	}
+	if len(paths) > 0 {
+		words[2] = strings.Join(paths, ", ")
+	}
+	return Plain(fmt.Sprintf("%s %s on %s", words[0], words[1], words[2]))
+}
+
 // A Host is the host of a service, taken apart. Every part is harmless.
 type Host struct {
 	Below   string // what stands before Domain, with its dot: "api."

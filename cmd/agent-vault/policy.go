@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentvault/api"
+	"agentvault/api/shown"
 	"agentvault/policy"
 )
 
@@ -64,17 +65,7 @@ func printVerdict(w io.Writer, v api.PolicyVerdict) {
 }
 
 func shownRule(r policy.Rule) string {
-	action, methods, paths := "allow", "every method", "every path"
-	if r.Action != "" {
-		action = string(r.Action)
-	}
-	if len(r.Methods) > 0 {
-		methods = strings.Join(r.Methods, ", ")
-	}
-	if len(r.Paths) > 0 {
-		paths = strings.Join(r.Paths, ", ")
-	}
-	return fmt.Sprintf("%s %s on %s", action, methods, paths)
+	return shown.Rule(string(r.Action), r.Methods, r.Paths)
 }
 
 // replays is what policy replay prints: one for each vault of the file.

@@ -1,0 +1,227 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"agentvault/api"
+	"agentvault/api/shown"
+)
+
+// A change is what becomes of one service, field by field.
+type change struct {
+	What string // "Adds", "Changes", "Removes"
+	Name string
+	Rows []row
+}
+
+// A row is one field of a service.
+type row struct {
+	Label         string
+	Before, After []string // lines; none: the service does not have it
+	Host          bool     // the lines are hosts
+}
+
+// Differs reports whether there is something on both sides, and not the same.
+func (r row) Differs() bool {
+	return len(r.Before) > 0 && len(r.After) > 0 && !slices.Equal(r.Before, r.After)
+}
+
+// labels are those of the fields, in the order in which they are shown. Fields
+// that are missing here follow under their own names: none is hidden.
+var labels = [][2]string{
+	{"host", "Host"}, {"scheme", "Scheme"}, {"auth", "Credential"}, {"rules", "Requests"}, {"enabled", "Enabled"},
+	{"description", "Description, in the agent's words"},
+	{"scrub", "Answers are searched"}, {"undecodable", "Answers that cannot be searched"}, {"pins", "Pins"}, {"upgrades", "Upgrades"},
+}
+
+// reviewed are the changes of a review.
+func reviewed(rv api.ProposalReview) (list []change, err error) {
+	for _, d := range rv.Changes {
+		c := change{What: "Changes", Name: d.Name}
+		var before, after map[string]json.RawMessage
+		if d.Before == nil {
+			c.What = "Adds"
+		} else if before, err = fields(d.Before); err != nil {
+			return nil, err
+		}
+		if d.After == nil {
+			c.What = "Removes"
+		} else if after, err = fields(d.After); err != nil {
+			return nil, err
+		}
+		if c.Rows, err = rows(before, after); err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// asked are the changes as they were asked for, without what the vault has.
+func asked(p api.ProposalInfo) (list []change, err error) {
+	for _, s := range p.Services {
+		c := change{What: "Sets", Name: s.Name}
+		if s.Action == "delete" {
+			c.What = "Removes"
+		}
+		after, err := fields(s)
+		if err != nil {
+			return nil, err
+		}
+		if c.Rows, err = rows(nil, after); err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// fields are those of a service, as the API spells them.
+func fields(service any) (m map[string]json.RawMessage, err error) {
+	b, err := json.Marshal(service)
+	if err != nil {
+		return nil, err
+	}
+	err = json.Unmarshal(b, &m)
+	delete(m, "name")
+	delete(m, "action")
+	if _, ok := m["host"]; ok && m["rules"] == nil {
+		m["rules"] = json.RawMessage("[{}]") // no rules: everything
+	}
+	return m, err
+}
+
+func rows(before, after map[string]json.RawMessage) (list []row, err error) {
+	names := slices.Collect(maps.Keys(before))
+	names = append(names, slices.Collect(maps.Keys(after))...)
+	slices.Sort(names)
+	order := labels
+	for _, name := range slices.Compact(names) {
+		if !slices.ContainsFunc(labels, func(l [2]string) bool { return l[0] == name }) {
+			order = append(slices.Clone(order), [2]string{name, name})
+		}
+	}
+	for _, l := range order {
+		r := row{Label: l[1], Host: l[0] == "host"}
+		if r.Before, err = lines(l[0], before[l[0]]); err != nil {
+			return nil, err
+		}
+		if r.After, err = lines(l[0], after[l[0]]); err != nil {
+			return nil, err
+		}
+		usual := l[0] == "enabled" && !r.Differs() && !slices.Equal(r.After, []string{"no"})
+		if len(r.Before)+len(r.After) > 0 && !usual {
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+// lines are the value of a field in words.
+func lines(name string, value json.RawMessage) ([]string, error) {
+	if value == nil {
+		return nil, nil
+	}
+	if name == "rules" {
+		var rules []struct {
+			Action         string
+			Methods, Paths []string
+		}
+		err := json.Unmarshal(value, &rules)
+		var words []string
+		for _, r := range rules {
+			words = append(words, shown.Rule(r.Action, r.Methods, r.Paths))
+		}
+		return words, err
+	}
+	var v any
+	if err := json.Unmarshal(value, &v); err != nil {
+		return nil, err
+	}
+	return spell("", v), nil
+}
+
+// spell writes a JSON value in lines: of an object, its type first, then
+// "field: value" for each other field.
+func spell(prefix string, v any) (out []string) {
+	switch v := v.(type) {
+	case map[string]any:
+		if kind, ok := v["type"].(string); ok {
+			out = append(out, kind)
+		}
+		for _, name := range slices.Sorted(maps.Keys(v)) {
+			if _, text := v[name].(string); name != "type" || !text {
+				out = append(out, spell(prefix+name+": ", v[name])...)
+			}
+		}
+	case []any:
+		for _, x := range v {
+			out = append(out, spell(prefix, x)...)
+		}
+	case bool:
+		out = append(out, prefix+map[bool]string{true: "yes", false: "no"}[v])
+	default:
+		if text := fmt.Sprint(v); text != "" {
+			out = append(out, prefix+text)
+		}
+	}
+	return out
+}
+
+// A value is what becomes of a credential, and what a person may give.
+type value struct {
+	Key, What                               string
+	Description, Obtain, ObtainInstructions string // the agent's words
+	ObtainHost                              string
+	Needed, Settable                        bool
+	Typed, Problem                          string
+}
+
+// values are those of a review.
+func values(rv api.ProposalReview) (list []value) {
+	for _, d := range rv.Values {
+		v := value{
+			Key: d.Key, Description: d.Description, Obtain: d.Obtain, ObtainInstructions: d.ObtainInstructions,
+			Needed: d.Needed, Settable: d.Action == "set", What: "its value stays as it is",
+		}
+		switch {
+		case d.Action == "delete":
+			v.What = "removed, with all its versions"
+		case d.HasValue && d.Exists:
+			v.What = "replaced by a value that the agent gave"
+		case d.HasValue:
+			v.What = "the agent gave a value"
+		case d.Needed:
+			v.What = "you give its value"
+		}
+		v.ObtainHost = hostOf(d.Obtain)
+		list = append(list, v)
+	}
+	return list
+}
+
+// askedValues are those of a proposal as it was asked for.
+func askedValues(p api.ProposalInfo) (list []value) {
+	for _, s := range p.Credentials {
+		v := value{Key: s.Key, What: s.Action, Description: s.Description, Obtain: s.Obtain, ObtainInstructions: s.ObtainInstructions, ObtainHost: hostOf(s.Obtain)}
+		if s.HasValue {
+			v.What += ", with a value that the agent gave"
+		}
+		list = append(list, v)
+	}
+	return list
+}
+
+// hostOf is where a link leads, whatever stands before it.
+func hostOf(link string) string {
+	u, err := url.Parse(link)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Host)
+}
