@@ -171,6 +171,9 @@ func (b *browser) send(r *http.Request) page {
 		b.f.control.ServeHTTP(w, r)
 	}
 	for _, c := range w.Result().Cookies() {
+		if strings.HasSuffix(c.Name, "_tried") {
+			continue
+		}
 		b.cookie = ""
 		if c.MaxAge >= 0 {
 			b.cookie = c.Name + "=" + c.Value

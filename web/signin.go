@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 
 	"agentvault/api"
 	"agentvault/api/shown"
@@ -14,7 +15,7 @@ import (
 // origin, takes both of its names out of what goes upstream.
 const cookie = "agent_vault_login"
 
-func (v *visit) secure() bool { return v.origin(v.r) == "https://"+v.r.Host }
+func (v *visit) secure() bool { return strings.HasPrefix(v.origin(v.r), "https://") }
 
 func (v *visit) cookieName() string {
 	if v.secure() {

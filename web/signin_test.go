@@ -151,8 +151,14 @@ func TestFromElsewhere(t *testing.T) {
 	if p := b.send(r).status(200); p.Get("Refresh") != "0" {
 		t.Errorf("Refresh: %q", p.Get("Refresh"))
 	}
-	r.Header.Set("Sec-Fetch-Site", "same-origin")
-	b.send(r).status(401)
+	again, err := http.ParseSetCookie(b.send(r).Get("Set-Cookie"))
+	if err != nil || again.Path != "/vaults" || again.MaxAge != 10 {
+		t.Fatalf("%+v %v", again, err)
+	}
+	r.AddCookie(again) // whatever the browser says of where it comes from now
+	if p := b.send(r).status(401); p.Get("Refresh") != "" {
+		t.Error("it is loaded again and again")
+	}
 }
 
 func TestFirstPassword(t *testing.T) {

@@ -57,6 +57,23 @@ func (r refusal) Error() string { return r.message }
 // browsers send no SameSite=Strict cookie. Loading the page once more sends it.
 var errFromElsewhere = errors.New("it may be signed in")
 
+// fromElsewhere reports whether that may be so, and was not tried already: the
+// cookie that says so goes along from anywhere, to this page alone.
+func (v *visit) fromElsewhere() bool {
+	_, err := v.r.Cookie(cookie + "_tried")
+	return err != nil && v.client.Token == "" && v.r.Method == http.MethodGet && v.r.Header.Get("Sec-Fetch-Site") == "cross-site"
+}
+
+// loadAgain has the browser load the page once more, from here.
+func (v *visit) loadAgain() {
+	http.SetCookie(v.w, &http.Cookie{
+		Name: cookie + "_tried", Value: "yes", Path: v.r.URL.EscapedPath(), MaxAge: 10,
+		HttpOnly: true, Secure: v.secure(), SameSite: http.SameSiteLaxMode,
+	})
+	v.w.Header().Set("Refresh", "0")
+	v.explain(http.StatusOK, "One moment", "This page is loaded once more, from here.")
+}
+
 // begin reads the form and finds out who asks.
 func (v *visit) begin(rt route) error {
 	v.client = &api.Client{Address: inside, Name: cmp.Or(v.r.UserAgent(), "browser"), Transport: v.API(v.r.RemoteAddr)}
@@ -66,7 +83,7 @@ func (v *visit) begin(rt route) error {
 	if c, err := v.r.Cookie(v.cookieName()); err == nil {
 		v.client.Token = c.Value
 	}
-	if v.client.Token == "" && v.r.Header.Get("Sec-Fetch-Site") == "cross-site" && v.r.Method == http.MethodGet {
+	if v.fromElsewhere() {
 		return errFromElsewhere
 	}
 	if v.r.Method == http.MethodPost {
@@ -175,8 +192,7 @@ func (v *visit) fail(err error) {
 	var refused *api.ClientError
 	switch {
 	case errors.Is(err, errFromElsewhere):
-		v.w.Header().Set("Refresh", "0")
-		v.explain(http.StatusOK, "One moment", "This page is loaded once more, from here.")
+		v.loadAgain()
 	case errors.As(err, &own):
 		v.refuse(own.status, own.message)
 	case errors.As(err, &tried):

@@ -130,7 +130,7 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := p.sameOrigin(r); err != nil {
-		p.Log.Warn("form refused", "route", r.URL.Path, "err", err)
+		p.Log.Warn("form refused", "under", "/"+segment(r.URL.Path), "err", err) // the rest may be a token
 		v.refuse(http.StatusForbidden, "The page of another site sent this. Nothing was done.")
 		return
 	}
