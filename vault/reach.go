@@ -2,6 +2,7 @@ package vault
 
 import (
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -105,9 +106,10 @@ func carried(a inject.Auth) string {
 }
 
 // resemblances warn of hosts that a person could take for another one: of the
-// vault's services, or one that is widely known.
-func (r *Registry) resemblances(v Vault, changes []ServiceDiff) (out []string) {
-	for _, d := range changes {
+// vault's services, or one that is widely known. Where a credential is to be
+// got, a person gives a password.
+func (r *Registry) resemblances(v Vault, rv Review) (out []string) {
+	for _, d := range rv.Changes {
 		if d.After == nil || d.Before != nil && d.Before.Host == d.After.Host {
 			continue
 		}
@@ -115,12 +117,23 @@ func (r *Registry) resemblances(v Vault, changes []ServiceDiff) (out []string) {
 		if domain, shared := policy.Registrable(host); shared {
 			out = append(out, fmt.Sprintf("service %s is for a name below a domain where anyone can have one; see that %s is whose you think", d.Name, domain))
 		}
-		if strings.Contains("."+host, ".xn--") {
-			out = append(out, fmt.Sprintf("service %s is for a host that is spelled with letters beyond a to z: %s", d.Name, host))
+		out = append(out, r.resemblance(v, "service "+d.Name+" is for", host)...)
+	}
+	for _, d := range rv.Values {
+		if u, err := url.Parse(d.Obtain); err == nil && d.Obtain != "" {
+			out = append(out, r.resemblance(v, "the value of "+d.Key+" is to come from", policy.PatternHost(u.Hostname()))...)
 		}
-		if known := r.resembled(v, host); known != "" {
-			out = append(out, fmt.Sprintf("service %s is for %s, which looks like %s, and is another's", d.Name, host, known))
-		}
+	}
+	return out
+}
+
+// resemblance warns of one host, of which what says what it is for.
+func (r *Registry) resemblance(v Vault, what, host string) (out []string) {
+	if strings.Contains("."+host, ".xn--") {
+		out = append(out, fmt.Sprintf("%s a host that is spelled with letters beyond a to z: %s", what, host))
+	}
+	if known := r.resembled(v, host); known != "" {
+		out = append(out, fmt.Sprintf("%s %s, which looks like %s, and is another's", what, host, known))
 	}
 	return out
 }

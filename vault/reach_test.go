@@ -55,4 +55,11 @@ func TestResemblances(t *testing.T) {
 			t.Errorf("%s: %q, want %q", host, got, want)
 		}
 	}
+	f := newFixture(t)
+	f.propose(t, f.agent, newProposal(t, "", `[{"action": "set", "key": "A_KEY", "obtain": "https://dashboard.stripe.com/apikeys"}, {"action": "set", "key": "B_KEY", "obtain": "https://dashboard.xn--strpe-p2e.com:8443/apikeys"}]`))
+	want := []string{
+		"the value of B_KEY is to come from a host that is spelled with letters beyond a to z: dashboard.xn--strpe-p2e.com",
+		"the value of B_KEY is to come from dashboard.xn--strpe-p2e.com, which looks like api.stripe.com, and is another's",
+	}
+	diff(t, "warnings", want, f.review(t, 1).Warnings)
 }

@@ -179,7 +179,7 @@ func (r *Registry) review(tx Tx, v Vault, p Proposal) (Review, error) {
 		rv.Values = append(rv.Values, ValueDiff{slot, exists, slot.Action == ActionSet && !slot.HasValue && !exists})
 	}
 	rv.Opened = opened(rv.Changes)
-	rv.Warnings = append(warnings(v, rv.Changes), r.resemblances(v, rv.Changes)...)
+	rv.Warnings = append(warnings(v, rv.Changes), r.resemblances(v, rv)...)
 	if after, err := r.merge(v, p); err == nil { // what cannot be merged any more cannot be approved either
 		rv.Warnings = append(rv.Warnings, openings(v, after, rv.Changes)...)
 	}
