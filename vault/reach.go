@@ -114,7 +114,7 @@ func (r *Registry) resemblances(v Vault, rv Review) (out []string) {
 			continue
 		}
 		host := policy.PatternHost(d.After.Host)
-		if domain, shared := policy.Registrable(host); shared {
+		if domain, shared := policy.Registrable(host); shared && !slices.Contains(r.knownHosts, host) {
 			out = append(out, fmt.Sprintf("service %s is for a name below a domain where anyone can have one; see that %s is whose you think", d.Name, domain))
 		}
 		out = append(out, r.resemblance(v, "service "+d.Name+" is for", host)...)
@@ -138,16 +138,21 @@ func (r *Registry) resemblance(v Vault, what, host string) (out []string) {
 	return out
 }
 
-// resembled is the first host that one could be taken for, or "".
-func (r *Registry) resembled(v Vault, host string) string {
-	var known []string
+// resembled is the first host that one could be taken for, or "". One of a known
+// host's own domain is what it looks like.
+func (r *Registry) resembled(v Vault, host string) (found string) {
+	domain, _ := policy.Registrable(host)
+	known := make([]string, 0, len(v.Services)+len(r.knownHosts))
 	for _, s := range v.Services {
 		known = append(known, policy.PatternHost(s.Host))
 	}
 	for _, k := range append(known, r.knownHosts...) {
-		if policy.Resembles(host, k) {
-			return k
+		if d, _ := policy.Registrable(k); d == domain {
+			return ""
+		}
+		if found == "" && policy.Resembles(host, k) {
+			found = k
 		}
 	}
-	return ""
+	return found
 }

@@ -43,13 +43,17 @@ func TestOpened(t *testing.T) {
 func TestResemblances(t *testing.T) {
 	for host, want := range map[string]string{
 		"api.example.com":      "",
+		"known.herokuapp.com":  "",
+		"api.stripe.example":   "",
 		"files.stripe.com":     "",
 		"api.str1pe.com":       "service new is for api.str1pe.com, which looks like api.stripe.com, and is another's",
 		"api.githnb.com":       "service new is for api.githnb.com, which looks like api.github.com, and is another's",
 		"app.herokuapp.com":    "service new is for a name below a domain where anyone can have one; see that app.herokuapp.com is whose you think",
 		"api.bücher-laden.com": "service new is for a host that is spelled with letters beyond a to z: api.xn--bcher-laden-thb.com",
 	} {
-		f := newFixture(t, func(o *vault.Options) { o.KnownHosts = []string{"api.github.com"} })
+		f := newFixture(t, func(o *vault.Options) {
+			o.KnownHosts = []string{"api.github.com", "known.herokuapp.com", "api.stripe.example"}
+		})
 		f.propose(t, f.agent, newProposal(t, `[{"action": "set", "name": "new", "host": "`+host+`", "auth": {"type": "passthrough"}}]`, ""))
 		if got := strings.Join(f.review(t, 1).Warnings, "|"); got != want {
 			t.Errorf("%s: %q, want %q", host, got, want)

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 
@@ -93,13 +94,22 @@ func cloneRules(rules []policy.Rule) []policy.Rule {
 	return rules
 }
 
-// Hosts returns the host of each service that is the same for everyone, in
-// A-labels and without wildcard, port and path.
+// Hosts returns the host of each service that is the same for everyone, and of
+// each page where a credential is to be got, in A-labels and without wildcard,
+// port and path.
 func Hosts() (hosts []string) {
+	add := func(pattern string) {
+		if host := policy.PatternHost(pattern); host != "" { // a tenant's placeholder is in no host's grammar
+			hosts = append(hosts, host)
+		}
+	}
 	for _, e := range embedded() {
 		for _, s := range e.Services {
-			if host := policy.PatternHost(s.Host); host != "" { // a tenant's placeholder is in no host's grammar
-				hosts = append(hosts, host)
+			add(s.Host)
+		}
+		for _, c := range e.Credentials {
+			if u, err := url.Parse(c.Obtain); err == nil {
+				add(u.Hostname())
 			}
 		}
 	}

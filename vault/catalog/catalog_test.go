@@ -207,7 +207,7 @@ func TestLoadIsStrict(t *testing.T) {
 
 func TestHosts(t *testing.T) {
 	hosts := catalog.Hosts()
-	if !slices.Contains(hosts, "api.github.com") || len(hosts) < 50 {
+	if !slices.Contains(hosts, "api.github.com") || !slices.Contains(hosts, "dashboard.stripe.com") || len(hosts) < 50 {
 		t.Errorf("%q", hosts)
 	}
 	for _, h := range hosts {
