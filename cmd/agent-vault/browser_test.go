@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,13 +11,15 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 )
 
 // A browser is a headless Chromium with a profile of its own. What goes wrong in
 // its console fails the test.
 type browser struct {
-	t   testing.TB
-	ctx context.Context
+	t        testing.TB
+	ctx      context.Context
+	keyboard bool // no mouse: elements are reached with Tab
 }
 
 // browserTime bounds what a person would wait for.
@@ -30,7 +33,7 @@ func newBrowser(t *testing.T) *browser {
 	t.Cleanup(release)
 	ctx, cancel := chromedp.NewContext(allocated)
 	t.Cleanup(cancel)
-	b := &browser{t, ctx}
+	b := &browser{t: t, ctx: ctx}
 	console := chromedp.Console(ctx)
 	reading, stop := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -91,10 +94,47 @@ func (b *browser) waits(css string) { b.t.Helper(); b.do(chromedp.WaitVisible(ch
 
 func (b *browser) types(css, text string) {
 	b.t.Helper()
-	b.do(chromedp.WaitVisible(chromedp.CSS(css)), chromedp.SendKeys(chromedp.CSS(css), text))
+	b.waits(css)
+	if b.keyboard {
+		b.tabsTo(css)
+		b.do(chromedp.KeyEvent(text))
+		return
+	}
+	b.do(chromedp.SendKeys(chromedp.CSS(css), text))
 }
 
-func (b *browser) clicks(css string) { b.t.Helper(); b.do(chromedp.Click(chromedp.CSS(css))) }
+func (b *browser) clicks(css string) {
+	b.t.Helper()
+	if b.keyboard {
+		b.waits(css)
+		b.tabsTo(css)
+		b.do(chromedp.KeyEvent(kb.Enter))
+		return
+	}
+	b.do(chromedp.Click(chromedp.CSS(css)))
+}
+
+// tabsTo presses Tab until an element has the focus, which must be seen.
+func (b *browser) tabsTo(css string) {
+	b.t.Helper()
+	const seen = `(() => { const e = document.activeElement, s = getComputedStyle(e); return [e.matches(%q), s.outlineStyle !== 'none' && parseFloat(s.outlineWidth) >= 2] })()`
+	for range 40 {
+		b.do(chromedp.KeyEvent(kb.Tab))
+		ctx, cancel := context.WithTimeout(b.ctx, browserTime)
+		at, err := chromedp.Run(ctx, chromedp.Evaluate[[2]bool](fmt.Sprintf(seen, css)))
+		cancel()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if at[0] && !at[1] {
+			b.t.Errorf("the focus on %s is not seen", css)
+		}
+		if at[0] {
+			return
+		}
+	}
+	b.t.Fatalf("Tab does not lead to %s\n%s", css, b.text())
+}
 
 // says waits for words on the page.
 func (b *browser) says(words ...string) {
@@ -114,10 +154,18 @@ const unasked = `{
 }`
 
 // TestApprovalStory: an agent is refused, asks, and a person allows it in a
-// browser, with the link and nothing else.
+// browser, with the link and nothing else; with clicks, and with keys alone.
 func TestApprovalStory(t *testing.T) {
-	b := newBrowser(t)
-	w := newWorld(t)
+	for name, keyboard := range map[string]bool{"mouse": false, "keyboard": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBrowser(t)
+			b.keyboard = keyboard
+			approvalStory(t, b, newWorld(t))
+		})
+	}
+}
+
+func approvalStory(t *testing.T, b *browser, w *world) {
 	request := func() answer { return w.send("GET", "/proxy/other.test/hello", w.token, "") }
 	request().refusedWith(t, http.StatusForbidden, "forbidden")
 	link, _ := w.post("/v1/proposals", w.token, unasked).object(t, 201)["approval_url"].(string)
