@@ -222,6 +222,7 @@ func (serviceSchema) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Sche
 	describeProperty(s, "undecodable", "refuse or pass; refuse when left out. What becomes of answers that cannot be searched.")
 	describeProperty(s, "pins", "Of public keys: sha256/ and the base64 of the SHA-256 of a SubjectPublicKeyInfo. The upstream's chain must hold one of them. Any chain to a root will do when left out.")
 	describeProperty(s, "upgrades", "Protocols that a request may switch to, besides websocket, as in spdy/3.1. What comes back in one is not searched for credentials.")
+	describeProperty(s, "expires_at", "When the service ends: then it is as if it were not there. Never when left out.")
 	return s
 }
 

@@ -137,6 +137,16 @@ func life(seconds *int64) time.Duration {
 	return time.Duration(*seconds) * time.Second
 }
 
+// lasting is life of something that may be for good, which 0 is, or stay as it
+// is.
+func lasting(seconds *int64) *time.Duration {
+	if seconds == nil || *seconds == 0 {
+		return (*time.Duration)(seconds)
+	}
+	d := life(seconds)
+	return &d
+}
+
 // link is where this server is found, and a path there.
 func (s *server) link(path string) string { return s.BaseURL() + path }
 

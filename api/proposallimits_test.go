@@ -49,6 +49,7 @@ func TestProposalLimits(t *testing.T) {
 		{"services[0].scrub is for a person to set", strings.Replace(service("new.test"), `"name"`, `"scrub":"off","name"`, 1)},
 		{"services[0].undecodable is for a person to set", strings.Replace(service("new.test"), `"name"`, `"undecodable":"refuse","name"`, 1)},
 		{"services[0].pins is for a person to set", strings.Replace(service("new.test"), `"name"`, `"pins":[],"name"`, 1)},
+		{"services[0].expires_at is for a person to set", strings.Replace(service("new.test"), `"name"`, `"expires_at":"2040-01-01T00:00:00Z","name"`, 1)},
 		{"services[0].upgrades is for a person to set", strings.Replace(service("new.test"), `"name"`, `"upgrades":["tcp"],"name"`, 1)},
 		{"services[0].scheme is for a person to set", strings.Replace(service("new.test"), `"name"`, `"scheme":"http","name"`, 1)},
 		{"credentials[0]: key", `{"credentials":[{"action":"set","key":"lower_key"}]}`},

@@ -138,7 +138,7 @@ func (s *server) reviewProposal(ctx context.Context, c call[proposalIn]) (Propos
 func (s *server) approve(ctx context.Context, c call[approveIn]) (ProposalInfo, error) {
 	rv, err := s.Registry.Approve(ctx, c.caller, c.in.name(), c.in.Number, vault.Approval{
 		Digest: c.in.Body.Digest, Values: plaintexts(c.in.Body.Credentials),
-		AllowShort: c.in.Body.AllowShort, Note: c.in.Body.Note,
+		AllowShort: c.in.Body.AllowShort, Note: c.in.Body.Note, Lasts: lasting(c.in.Body.LastsSeconds),
 	})
 	return proposalInfo(rv.Proposal), err
 }

@@ -81,6 +81,8 @@ type ApproveRequest struct {
 	Credentials map[string]string `json:"credentials,omitempty" doc:"Values by key, for those that the review says are needed."`
 	AllowShort  bool              `json:"allow_short,omitempty" doc:"Take values of less than 8 bytes too. Answers are not searched for those."`
 	Note        string            `json:"note,omitempty" doc:"At most 2,000 characters."`
+
+	LastsSeconds *int64 `json:"lasts_seconds,omitempty" minimum:"0" maximum:"31622400" doc:"How long the services that are set last from now; 0 is for good. Left out: as the review shows. Needed where one of them has ended."`
 }
 
 // RejectRequest is the body of POST /v1/proposals/{id}/reject.

@@ -185,7 +185,7 @@ func (b *Broker) refreshLocked(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if rev == prev.revision {
+		if rev == prev.revision && (prev.until.IsZero() || asked.Before(prev.until)) {
 			b.confirmed.Store(asked.UnixNano())
 			return nil
 		}
@@ -265,7 +265,7 @@ func (b *Broker) Close() {
 // confirmed for too long: a node that cannot know refuses rather than guesses.
 func (b *Broker) current(now time.Time) (*View, *Fault) {
 	v := b.view.Load()
-	if v == nil || now.UnixNano()-b.confirmed.Load() > int64(b.maxStale) {
+	if v == nil || now.UnixNano()-b.confirmed.Load() > int64(b.maxStale) || v.overdue(now) {
 		return nil, NewFault(CodeUnavailable)
 	}
 	return v, nil

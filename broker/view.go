@@ -23,6 +23,13 @@ type View struct {
 	initialized bool
 	sessions    map[[32]byte]*session // vault-scoped sessions and agents, by token digest
 	vaults      map[string]*vaultView // by name, whole
+	until       time.Time             // when the first service ends; zero: none does
+}
+
+// overdue reports whether a service that has ended may still decide here. For so
+// long the View may outlive it (R14).
+func (v *View) overdue(now time.Time) bool {
+	return !v.until.IsZero() && now.Sub(v.until) > time.Second
 }
 
 // Revision is the revision of the store that the View was built from.
@@ -149,6 +156,8 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 		}
 	}
 	for _, nv := range s.Vaults {
+		v.until = soonest(v.until, nv.Services, now)
+		nv.Services = vault.Unexpired(nv.Services, now)
 		vv, err := buildVault(nv, key)
 		if err != nil {
 			log.Error("vault refuses everything until its services are mended", "vault", nv.Name, "err", err)
@@ -192,6 +201,17 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 		sess.live = newLive(limits, sess.expires, now)
 	}
 	return v
+}
+
+// soonest is the time at which the first of the services ends that have not yet,
+// or an earlier one that is known already.
+func soonest(known time.Time, services []vault.Service, now time.Time) time.Time {
+	for _, s := range services {
+		if end := s.ExpiresAt; !end.IsZero() && !s.Expired(now) && (known.IsZero() || end.Before(known)) {
+			known = end
+		}
+	}
+	return known
 }
 
 func buildVault(nv vault.Vault, key seal.Key) (*vaultView, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"agentvault/policy"
 	"agentvault/policy/inject"
@@ -59,6 +60,8 @@ func (r *Registry) CheckPolicy(ctx context.Context, c Caller, vaultName, method,
 	if err != nil {
 		return Verdict{}, err
 	}
+	all := v.Services
+	v.Services = Unexpired(all, r.now())
 	set, err := compileServices(v.Services)
 	if err != nil {
 		return Verdict{}, &Error{Code: CodeUnavailable, Message: "the vault refuses everything until its services are mended", Err: err}
@@ -69,7 +72,23 @@ func (r *Registry) CheckPolicy(ctx context.Context, c Caller, vaultName, method,
 		return out, nil
 	}
 	out.decide(v, set, policy.Query{Scheme: target.Scheme, Host: target.Host, Port: target.Port, Method: method, Path: path}, target)
+	if out.Service == "" {
+		out.Explanation += expiredWords(all, target, r.now())
+	}
 	return out, nil
+}
+
+// expiredWords names a service that covered the target until it ended.
+func expiredWords(services []Service, t policy.Target, now time.Time) string {
+	for _, s := range services {
+		if !s.Expired(now) {
+			continue
+		}
+		if set, err := compileServices([]Service{s}); err == nil && set.Covers(t.Scheme, t.Host, t.Port) {
+			return fmt.Sprintf("; the service %s did, and ended at %s", s.Name, s.ExpiresAt.Format(time.RFC3339))
+		}
+	}
+	return ""
 }
 
 func compileServices(services []Service) (*policy.Set, error) {

@@ -17,7 +17,14 @@ type Approval struct {
 	Values     map[string]seal.Plaintext // of the slots
 	AllowShort bool                      // take values that are shorter than MinValue
 	Note       string
+
+	// Lasts is how long the services that the proposal sets last: 0 for good. Nil
+	// leaves their ends as the person was shown them.
+	Lasts *time.Duration
 }
+
+// MaxLasts bounds how long a service is given.
+const MaxLasts = 366 * 24 * time.Hour
 
 // Approve applies a proposal: services, credentials and the record of it in
 // one transaction.
@@ -38,6 +45,9 @@ func (r *Registry) Approve(ctx context.Context, c Caller, vaultName string, numb
 		if v.Services, err = r.merge(*v, *p); err != nil {
 			return err
 		}
+		if err := r.applyLasts(v, *p, a.Lasts); err != nil {
+			return err
+		}
 		if err := checkKeys(*v, v.Services, *p); err != nil {
 			return err
 		}
@@ -47,6 +57,43 @@ func (r *Registry) Approve(ctx context.Context, c Caller, vaultName string, numb
 		p.Status = ProposalApplied
 		return r.putVault(tx, *v, before)
 	})
+}
+
+// applyLasts gives the services of a proposal their ends. One that has ended is
+// not made to last by a person who did not say for how long.
+func (r *Registry) applyLasts(v *Vault, p Proposal, lasts *time.Duration) error {
+	if lasts != nil {
+		if err := checkLasts(*lasts); err != nil {
+			return err
+		}
+	}
+	for _, change := range p.Services {
+		at := v.service(change.Name)
+		switch {
+		case change.Action != ActionSet || at < 0:
+		case lasts == nil && v.Services[at].Expired(r.now()):
+			return badRequest("lasts: the service %s has ended; say how long it lasts now", change.Name)
+		case lasts == nil:
+		default:
+			v.Services[at].ExpiresAt = r.endOf(*lasts)
+		}
+	}
+	return nil
+}
+
+func checkLasts(lasts time.Duration) error {
+	if lasts < 0 || lasts > MaxLasts {
+		return badRequest("lasts: between 0, for good, and %d days", MaxLasts/(24*time.Hour))
+	}
+	return nil
+}
+
+// endOf is when what lasts so long from now ends.
+func (r *Registry) endOf(lasts time.Duration) time.Time {
+	if lasts == 0 {
+		return time.Time{}
+	}
+	return r.now().UTC().Add(lasts).Truncate(time.Second)
 }
 
 // grantProposed lets agents that may use some services only use those that they

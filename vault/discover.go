@@ -44,7 +44,7 @@ func (r *Registry) Discover(ctx context.Context, c Caller, vaultName string) (Di
 	}
 	d := Discovery{Vault: v.Name, ProxyURL: r.proxyURL(), Services: []DiscoveredService{}, AvailableCredentials: v.keysFor(g)}
 	for _, s := range v.Services {
-		if s.Enabled && g.includes(s.Name) {
+		if s.Enabled && !s.Expired(r.now()) && g.includes(s.Name) {
 			d.Services = append(d.Services, DiscoveredService{s.Name, s.Host, s.Description})
 		}
 	}

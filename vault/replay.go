@@ -53,6 +53,7 @@ func (r *Registry) ReplayPolicy(ctx context.Context, c Caller, vaultName string,
 	if err != nil {
 		return Replay{}, err
 	}
+	proposed = Unexpired(proposed, r.now())
 	after, err := compileServices(proposed)
 	if err != nil {
 		return Replay{}, err
@@ -63,6 +64,7 @@ func (r *Registry) ReplayPolicy(ctx context.Context, c Caller, vaultName string,
 		if err != nil {
 			return err
 		}
+		v.Services = Unexpired(v.Services, r.now())
 		before, err := compileServices(v.Services)
 		if err != nil {
 			return &Error{Code: CodeUnavailable, Message: "the vault refuses everything until its services are mended", Err: err}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -83,6 +84,9 @@ func (r *Registry) EnableService(ctx context.Context, c Caller, vaultName, name 
 		if err != nil {
 			return "", err
 		}
+		if enabled && v.Services[at].Expired(r.now()) {
+			return "", refuse(CodeConflict, "the service %q has ended; say how long it lasts now, or that it does for good", name)
+		}
 		v.Services = slices.Clone(v.Services)
 		v.Services[at].Enabled = enabled
 		s = v.Services[at]
@@ -97,8 +101,9 @@ func (r *Registry) EnableService(ctx context.Context, c Caller, vaultName, name 
 // A SwitchChange says what becomes of a service's switches; nil leaves one.
 type SwitchChange struct {
 	Scrub, Undecodable *string
-	Pins               []string // empty: none any more
-	Upgrades           []string // likewise
+	Pins               []string       // empty: none any more
+	Upgrades           []string       // likewise
+	Lasts              *time.Duration // from now; 0: for good
 }
 
 // SetSwitches changes switches of a service.
@@ -123,8 +128,14 @@ func (r *Registry) SetSwitches(ctx context.Context, c Caller, vaultName, name st
 		if ch.Upgrades != nil {
 			s.Upgrades, set = ch.Upgrades, append(set, "upgrades")
 		}
+		if ch.Lasts != nil {
+			s.ExpiresAt, set = r.endOf(*ch.Lasts), append(set, "expires_at")
+			if err := checkLasts(*ch.Lasts); err != nil {
+				return "", err
+			}
+		}
 		if set == nil {
-			return "", badRequest("scrub, undecodable, pins or upgrades: give at least one")
+			return "", badRequest("scrub, undecodable, pins, upgrades or lasts: give at least one")
 		}
 		if err := r.checkService(&s); err != nil {
 			return "", err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Values of the switches of a service.
@@ -38,6 +39,20 @@ type Switches struct {
 	// behind a slash, in lower case, as in "spdy/3.1"; sorted, each once. What
 	// comes back in one is not searched for credentials. None: none.
 	Upgrades []string `json:"upgrades,omitempty"`
+
+	// ExpiresAt is when the service ends: from then on it decides nothing, as if
+	// it were not there. In UTC, to the second; zero for never.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+}
+
+// Expired reports whether the service has ended.
+func (s *Switches) Expired(now time.Time) bool {
+	return !s.ExpiresAt.IsZero() && !now.Before(s.ExpiresAt)
+}
+
+// Unexpired are the services that have not ended.
+func Unexpired(services []Service, now time.Time) []Service {
+	return slices.DeleteFunc(slices.Clone(services), func(s Service) bool { return s.Expired(now) })
 }
 
 const (
@@ -50,7 +65,7 @@ const (
 // PersonOnly reports whether a field of a service is one that a person sets, and
 // that a proposal therefore does not have.
 func PersonOnly(field string) bool {
-	return slices.Contains([]string{"scheme", "scrub", "undecodable", "pins", "upgrades"}, field)
+	return slices.Contains([]string{"scheme", "scrub", "undecodable", "pins", "upgrades", "expires_at"}, field)
 }
 
 // PinOf is the pin of a public key, given as the DER of its SubjectPublicKeyInfo.
@@ -87,6 +102,7 @@ func (s Switches) Canonical() (Switches, error) {
 		}
 	}
 	s.Pins = slices.Compact(slices.Sorted(slices.Values(s.Pins)))
+	s.ExpiresAt = s.ExpiresAt.UTC().Truncate(time.Second)
 	var err error
 	s.Upgrades, err = canonicalUpgrades(s.Upgrades)
 	return s, err

@@ -108,6 +108,7 @@ type approveFlags struct {
 	from         valueFlags
 	note, digest string
 	short        bool
+	lasts        lastsFlag
 }
 
 func proposalApproveCommand() *cobra.Command {
@@ -122,10 +123,14 @@ given; then values that it needs and --from does not give are asked for, without
 echo. What you approve is what you were shown: if it changes meanwhile, it is
 shown and asked about again.
 
+With --for, the services that it sets end after that time, as if they were removed.
+One that has ended already needs it.
+
 With --digest, which agent-vault proposal show prints, nothing else than what had
 that digest can be approved.`,
 		Example: `  agent-vault proposal approve 3
   agent-vault proposal approve 3 --from STRIPE_KEY=env:STRIPE_KEY --note 'for one week'
+  agent-vault proposal approve 3 --for 24h
   agent-vault proposal approve 3 --vault team-a --from STRIPE_KEY=file:key.txt --yes`,
 		Args:              exactly("ID"),
 		ValidArgsFunction: arguments(proposalNumbers(vault.ProposalPending)),
@@ -147,6 +152,7 @@ that digest can be approved.`,
 	f.from.add(c)
 	f.confirmation.add(c)
 	allowShort(c, &f.short)
+	f.lasts.add(c, "how long the services that it sets last, as 1h or 24h, or good")
 	c.Flags().StringVar(&f.note, "note", "", "what the agent is told about it")
 	c.Flags().StringVar(&f.digest, "digest", "", "of what you have seen; anything else is refused")
 	o.add(c)
@@ -178,7 +184,7 @@ func (f *approveFlags) approve(d decider, id int64) (p api.ProposalInfo, err err
 		if err := d.missing(rv, values); err != nil {
 			return p, err
 		}
-		p, err = d.approve(id, api.ApproveRequest{Digest: rv.Digest, Credentials: maps.Clone(values), Note: f.note})
+		p, err = d.approve(id, api.ApproveRequest{Digest: rv.Digest, Credentials: maps.Clone(values), Note: f.note, LastsSeconds: f.lasts.seconds()})
 		if !isCode(err, vault.CodeProposalChanged) || f.yes || f.digest != "" {
 			return p, err
 		}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -39,7 +40,7 @@ Answers are searched for the vault's credentials before an agent gets them.
 what cannot be searched. With --pin, the certificates of the host must hold one of
 these public keys, besides leading to a root. With --upgrade, requests may switch
 to that protocol, whose bytes are not searched (spdy/3.1 for kubectl exec, tcp for
-docker).
+docker). With --for, the service ends after that time, as if it were removed.
 
 A credential that has a value already, and that no service of the vault sends to
 this host yet, is asked about unless --yes is given; so is a protection that is
@@ -53,6 +54,7 @@ With -f, services are read from a file (YAML or JSON) instead.`,
   agent-vault service add --host api.example.com --auth custom --header 'X-Api-Key: {{ API_KEY }}'
   agent-vault service add --host docs.example.com --auth passthrough --allow 'GET,HEAD /v1/*'
   agent-vault service add --host files.example.com --auth bearer --key FILES_KEY --undecodable pass
+  agent-vault service add --host api.example.com --auth bearer --key API_KEY --for 24h
   agent-vault service add --vault team-a -f service.yaml`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -62,7 +64,7 @@ With -f, services are read from a file (YAML or JSON) instead.`,
 				return err
 			}
 			if file == "" {
-				services[0].Switches = vault.Switches{Scrub: switches.scrub, Undecodable: switches.undecodable, Pins: switches.pins, Upgrades: switches.upgrades}
+				services[0].Switches = vault.Switches{Scrub: switches.scrub, Undecodable: switches.undecodable, Pins: switches.pins, Upgrades: switches.upgrades, ExpiresAt: switches.lasts.end(time.Now())}
 				if services[0].Switches, err = services[0].Canonical(); err != nil {
 					return &usageError{err}
 				}

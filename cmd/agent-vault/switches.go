@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,9 +21,10 @@ const none = "none"
 type switchFlags struct {
 	scrub, undecodable string
 	pins, upgrades     []string
+	lasts              lastsFlag
 }
 
-var switchNames = []string{"scrub", "undecodable", "pin", "upgrade"}
+var switchNames = []string{"scrub", "undecodable", "pin", "upgrade", "for"}
 
 func (f *switchFlags) add(c *cobra.Command) {
 	flags := c.Flags()
@@ -30,6 +32,7 @@ func (f *switchFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.undecodable, "undecodable", "", "pass: let answers through that cannot be searched (default refuse)")
 	flags.StringArrayVar(&f.pins, "pin", nil, "public key that the upstream's chain must hold, as sha256/BASE64, repeatable")
 	flags.StringArrayVar(&f.upgrades, "upgrade", nil, "protocol that requests may switch to besides websocket, unsearched, as spdy/3.1, repeatable")
+	f.lasts.add(c, "how long the service lasts, as 1h or 24h, or good (default good)")
 	completeFlag(c, "scrub", fixed("on", "off"))
 	completeFlag(c, "undecodable", fixed("refuse", "pass"))
 }
@@ -42,6 +45,7 @@ func (f *switchFlags) patch(c *cobra.Command) (p api.ServicePatch, err error) {
 		"undecodable": func() { p.Undecodable = &f.undecodable },
 		"pin":         func() { p.Pins = orNone(f.pins) },
 		"upgrade":     func() { p.Upgrades = orNone(f.upgrades) },
+		"for":         func() { p.LastsSeconds = f.lasts.seconds() },
 	} {
 		if c.Flags().Changed(flag) {
 			given = true
@@ -49,7 +53,7 @@ func (f *switchFlags) patch(c *cobra.Command) (p api.ServicePatch, err error) {
 		}
 	}
 	if !given {
-		return p, misused(c, "nothing is given to set: --scrub, --undecodable, --pin or --upgrade")
+		return p, misused(c, "nothing is given to set: --scrub, --undecodable, --pin, --upgrade or --for")
 	}
 	return p, nil
 }
@@ -144,7 +148,68 @@ func shownSwitches(s vault.Switches) string {
 	if len(s.Upgrades) > 0 {
 		parts = append(parts, "upgrades "+strings.Join(s.Upgrades, " "))
 	}
+	if end := s.ExpiresAt; !end.IsZero() {
+		parts = append(parts, "until "+end.Format(time.RFC3339))
+	}
 	return strings.Join(parts, ", ")
+}
+
+// A lastsFlag is how long a service lasts: a duration, or good.
+type lastsFlag struct {
+	lasts time.Duration // 0: for good
+	given bool
+}
+
+func (f *lastsFlag) add(c *cobra.Command, usage string) {
+	c.Flags().Var(f, "for", usage)
+	completeFlag(c, "for", fixed("1h", "24h", forGood))
+}
+
+const forGood = "good"
+
+// Set implements pflag.Value.
+func (f *lastsFlag) Set(text string) error {
+	f.lasts, f.given = 0, true
+	if text == forGood {
+		return nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < time.Second || d > vault.MaxLasts {
+		return fmt.Errorf("give a time, as 90m or 24h, of at most %d days, or %s", vault.MaxLasts/(24*time.Hour), forGood)
+	}
+	f.lasts = d
+	return nil
+}
+
+// String implements pflag.Value.
+func (f *lastsFlag) String() string {
+	switch {
+	case !f.given:
+		return ""
+	case f.lasts == 0:
+		return forGood
+	}
+	return f.lasts.String()
+}
+
+// Type implements pflag.Value.
+func (f *lastsFlag) Type() string { return "duration" }
+
+// seconds is what the API is told; nil when nothing was given.
+func (f *lastsFlag) seconds() *int64 {
+	if !f.given {
+		return nil
+	}
+	n := int64(f.lasts / time.Second)
+	return &n
+}
+
+// end is when what lasts so long from now ends.
+func (f *lastsFlag) end(now time.Time) time.Time {
+	if f.lasts == 0 {
+		return time.Time{}
+	}
+	return now.Add(f.lasts)
 }
 
 // withSwitches adds to what is said of a service its switches.
