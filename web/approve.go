@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,8 +28,38 @@ type approval struct {
 	Action  string
 	Note    string
 	Problem string
-	Short   bool // values that are too short may be allowed
+	Short   bool     // values that are too short may be allowed
+	Lasts   []choice // for how long the services that are set may be had; none are set: none
 }
+
+// A choice is one of several, of which one is chosen.
+type choice struct {
+	Value, Words string
+	Chosen       bool
+}
+
+// lasting are the choices of how long services last, in seconds. What has an end
+// keeps it unless another is chosen.
+func lasting(rv api.ProposalReview, chosen string) (list []choice) {
+	sets, ends := false, false
+	for _, c := range rv.Changes {
+		sets = sets || c.After != nil
+		ends = ends || c.After != nil && !c.After.ExpiresAt.IsZero()
+	}
+	if !sets {
+		return nil
+	}
+	if ends {
+		list = append(list, choice{Value: asShown, Words: "Until the end that is shown above"})
+	}
+	list = append(list, choice{Value: "0", Words: "For good"}, choice{Value: "3600", Words: "For 1 hour"}, choice{Value: "86400", Words: "For 24 hours"})
+	at := max(0, slices.IndexFunc(list, func(c choice) bool { return c.Value == chosen }))
+	list[at].Chosen = true
+	return list
+}
+
+// asShown is the choice that leaves ends as they are.
+const asShown = "shown"
 
 // approvePath is where a person finds a proposal, without the link's token.
 func approvePath(vaultName string, number int64) string {
@@ -118,7 +149,7 @@ func (v *visit) showReview(vaultName string, number int64, refused *api.ClientEr
 	}
 	a := approval{
 		ProposalInfo: rv.ProposalInfo, Vault: rv.Vault, Digest: rv.Digest, Opened: rv.Opened, Warnings: rv.Warnings,
-		Values: values(rv), Decides: rv.Status == "pending", Action: approvePath(rv.Vault, rv.ID),
+		Values: values(rv), Decides: rv.Status == "pending", Action: approvePath(rv.Vault, rv.ID), Lasts: lasting(rv, v.form.Get("lasts")),
 	}
 	if a.Changes, err = reviewed(rv); err != nil {
 		return err
@@ -168,6 +199,13 @@ func decide(v *visit) error {
 	case "allow":
 		r := api.ApproveRequest{
 			Digest: v.form.Get("digest"), Note: v.form.Get("note"), AllowShort: v.form.Has("allow_short"), Credentials: make(map[string]string),
+		}
+		if lasts := v.form.Get("lasts"); lasts != "" && lasts != asShown {
+			seconds, err := strconv.ParseInt(lasts, 10, 64)
+			if err != nil {
+				return refusal{http.StatusBadRequest, "Say for how long it may be had."}
+			}
+			r.LastsSeconds = &seconds
 		}
 		for name, typed := range v.form {
 			if key, ok := strings.CutPrefix(name, "value."); ok && typed[0] != "" {

@@ -106,6 +106,29 @@ func TestApprove(t *testing.T) {
 	b.post(form, "decision", "deny").status(303) // which shows what became of it
 }
 
+// What is allowed for a time ends; what has ended is not allowed again unless
+// the person says for how long.
+func TestAllowForATime(t *testing.T) {
+	f := newOwned(t)
+	f.propose(stripeProposal)
+	b := f.signedIn()
+	typed := with(b.get(form).says("For good", "For 1 hour", "For 24 hours").saysNot("the end that is shown").typed(form), "decision", "allow", "value.STRIPE_KEY", "sk-live-1234")
+	b.post(form, with(typed, "lasts", "soon")...).status(400).says("for how long")
+	b.post(form, with(typed, "lasts", "-1")...).status(400)
+	b.post(form, with(typed, "lasts", "3600")...).status(303)
+	s, err := f.owner.Service(t.Context(), "default", "stripe")
+	if left := time.Until(s.ExpiresAt); err != nil || left > time.Hour || left < 50*time.Minute {
+		t.Errorf("%+v %v", s, err)
+	}
+	f.propose(strings.Replace(stripeProposal, "Stripe API", "Another", 1))
+	const second = "/approve/2?vault=default"
+	typed = b.get(second).says("Until the end that is shown above", "Ends", s.ExpiresAt.Format(time.RFC3339)).typed(second)
+	b.post(second, with(typed, "decision", "allow")...).status(303)
+	if kept, err := f.owner.Service(t.Context(), "default", "stripe"); err != nil || kept.Description != "Another" || !kept.ExpiresAt.Equal(s.ExpiresAt) {
+		t.Errorf("%+v %v", kept, err)
+	}
+}
+
 func TestDeny(t *testing.T) {
 	f := newOwned(t)
 	f.propose(stripeProposal)

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -276,7 +277,9 @@ func (p page) typed(action string) []string {
 			continue
 		}
 		for n := range n.Descendants() {
-			if n.Data == "input" && attr(n, "name") != "" && attr(n, "type") != "checkbox" {
+			kind := attr(n, "type")
+			unchecked := (kind == "checkbox" || kind == "radio") && !slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == "checked" })
+			if n.Data == "input" && attr(n, "name") != "" && !unchecked {
 				pairs = append(pairs, attr(n, "name"), attr(n, "value"))
 			}
 		}

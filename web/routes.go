@@ -33,7 +33,7 @@ func (p *Pages) table() []route {
 		{method: "GET", path: "/join/{token}", access: either, shared: true, serve: joinPage},
 		{method: "POST", path: "/join/{token}", access: either, shared: true, fields: []string{"password"}, serve: join},
 		{method: "GET", path: "/approve/{id}", access: either, shared: true, serve: approvePage},
-		{method: "POST", path: "/approve/{id}", access: signedIn, shared: true, fields: []string{"digest", "decision", "note", "allow_short", "value.*"}, serve: decide},
+		{method: "POST", path: "/approve/{id}", access: signedIn, shared: true, fields: []string{"digest", "decision", "lasts", "note", "allow_short", "value.*"}, serve: decide},
 		{method: "GET", path: home, access: signedIn, serve: homePage},
 	}
 }
