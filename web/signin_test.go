@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"testing"
@@ -186,4 +187,23 @@ func TestFirstPassword(t *testing.T) {
 	ann.post(path, "password", ownerPassword).status(303)
 	ann.get("/vaults").status(200).says("ann@example.test", "no vault")
 	ann.post(path, "password", ownerPassword).status(410)
+}
+
+// Wherever a page sends a browser on, it stays on this server.
+func FuzzLocal(f *testing.F) {
+	for _, next := range []string{"/", "//evil.example", "/\\evil.example", "https://evil.example", "/x?y=//z", "/%2f/evil.example", "/\t/evil.example"} {
+		f.Add(next)
+	}
+	base, err := url.Parse("http://" + host + "/sign-in?next=x")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, next string) {
+		got := web.Local(next)
+		// Browsers take a backslash for a slash, and leave out tabs and line breaks (URL §4.4).
+		as, err := url.Parse(strings.NewReplacer("\\", "/", "\t", "", "\n", "", "\r", "").Replace(got))
+		if err != nil || base.ResolveReference(as).Host != host || base.ResolveReference(as).Scheme != "http" {
+			t.Errorf("%q leads to %q: %v", next, got, err)
+		}
+	})
 }
