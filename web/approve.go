@@ -178,7 +178,7 @@ func (v *visit) fillIn(a *approval, refused *api.ClientError) {
 	for i := range a.Values {
 		c := &a.Values[i]
 		typed := v.form.Get("value." + c.Key)
-		if changed && c.Needed { // else it may have been what is wrong
+		if changed && c.Needed && keepable(typed) { // else it may have been what is wrong
 			c.Typed = typed
 		}
 		if strings.HasPrefix(refused.Message, "credential "+c.Key+":") {

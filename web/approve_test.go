@@ -192,6 +192,20 @@ func TestDecisionOutlivesASignIn(t *testing.T) {
 	}
 }
 
+// A form that a page cannot hold as it is goes nowhere by half.
+func TestUnkeepable(t *testing.T) {
+	f := newOwned(t)
+	f.propose(stripeProposal)
+	b := f.signedIn()
+	typed := with(b.get(form).typed(form), "decision", "allow", "value.STRIPE_KEY", "sk-live-\u200d1234")
+	f.clock.move(time.Hour)
+	p := b.post(form, typed...).status(403).says("type it anew").saysNot("sk-live")
+	if to := b.post("/sign-in", with(p.typed("/sign-in"), "login.password", ownerPassword)...).status(303).Get("Location"); to != form {
+		t.Errorf("it goes on to %s", to)
+	}
+	b.get(form).status(200).says("It waits for a decision")
+}
+
 // Who may not decide sees what the link shows.
 func TestNoRole(t *testing.T) {
 	f := newOwned(t)

@@ -49,18 +49,30 @@ type kept struct{ Name, Value string }
 // anew with it; else it leads back here.
 func (v *visit) signInForm() signIn {
 	here := local(v.r.URL.RequestURI())
+	back := signIn{Action: "/sign-in", Kept: []kept{{"next", here}}, Email: v.form.Get(loginEmail)}
 	if v.r.Method != http.MethodPost {
-		return signIn{Action: "/sign-in", Kept: []kept{{"next", here}}}
+		return back
 	}
-	s := signIn{Action: here, Email: v.form.Get(loginEmail)}
+	s := signIn{Action: here, Email: back.Email}
 	for _, name := range slices.Sorted(maps.Keys(v.form)) {
-		// What a page cannot hold as it is would come back as something else.
-		if value := v.form.Get(name); name != loginEmail && name != loginPassword && shown.Text(value) == value {
+		value := v.form.Get(name)
+		switch {
+		case name == loginEmail || name == loginPassword:
+		case !keepable(value): // and nothing is done by half
+			back.Problem = "What you typed holds characters that cannot be kept; type it anew then."
+			return back
+		default:
 			s.Kept = append(s.Kept, kept{name, value})
 		}
 	}
+	if v.r.URL.Path != "/sign-in" {
+		s.Problem = "What you typed is kept."
+	}
 	return s
 }
+
+// keepable reports whether a page holds a text as it is, and not with escapes.
+func keepable(text string) bool { return shown.Text(text) == text }
 
 // signInOnTheWay signs a person in, or takes the password again, when a form
 // carries it.
@@ -98,7 +110,7 @@ func triedSignIn(err error, again bool) error {
 // signInInPlace shows the form instead of what was asked for.
 func (v *visit) signInInPlace(status int, again bool, problem string) {
 	s := v.signInForm()
-	s.Again, s.Problem = again, problem
+	s.Again, s.Problem = again, strings.TrimSpace(problem+" "+s.Problem)
 	if status == http.StatusTooManyRequests {
 		v.w.Header().Set("Retry-After", "60")
 	}

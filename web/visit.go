@@ -200,11 +200,11 @@ func (v *visit) fail(err error) {
 	case isCode(err, api.CodeUnauthorized):
 		problem := ""
 		if v.r.Method == http.MethodPost && v.r.URL.Path != "/sign-in" {
-			problem = "Your sign-in has ended. What you typed is kept."
+			problem = "Your sign-in has ended."
 		}
 		v.signInInPlace(http.StatusUnauthorized, false, problem)
 	case isCode(err, api.CodeLoginTooOld):
-		v.signInInPlace(http.StatusForbidden, true, "For this, give your password again. What you typed is kept.")
+		v.signInInPlace(http.StatusForbidden, true, "For this, give your password again.")
 	case errors.As(err, &refused):
 		v.refuse(refused.Status, sentence(refused.Message))
 	default:
