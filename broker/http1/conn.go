@@ -26,7 +26,7 @@ type conn struct {
 
 	buf        *buffer // nil while nothing is under way
 	begin, end int     // what of it has been read from the connection and not been used
-	first      [1]byte // read while there was no buffer, and while a request was served
+	first      [1]byte // read while there was no buffer, and, behind what is in it, while a request was served
 
 	watch watch
 }
@@ -242,8 +242,9 @@ func (c *conn) served() {
 	<-done
 	if w.got {
 		w.got = false
-		c.buf[0] = c.first[0] // nothing else was there when it was read
-		c.begin, c.end = 0, 1
+		n := copy(c.buf[:], c.buf[c.begin:c.end]) // requests that came before it; the head of this one leaves room
+		c.buf[n] = c.first[0]
+		c.begin, c.end = 0, n+1
 	}
 }
 
