@@ -88,10 +88,9 @@ func (s *scan) head(i int) {
 }
 
 // escapes looks at every place where a pattern begins with an escape, or has
-// one among its first characters. A pattern that has one further on was found
-// by its head.
+// one among its first characters, even where these look like the end of another
+// escape. A pattern that has one further on was found by its head.
 func (s *scan) escapes(c byte) {
-	behind := 0 // the escape before
 	for from := 0; ; from++ {
 		next := bytes.IndexByte(s.b[from:], c)
 		if next < 0 {
@@ -100,16 +99,13 @@ func (s *scan) escapes(c byte) {
 		from += next
 		s.headsBefore(from)
 		u := read(s.b[from:], syntaxOf(c), s.final)
-		for before := range min(headLen, max(from-behind, 0)+1) {
+		for before := range min(headLen, from+1) {
 			if !s.couldBegin(from-before, before, u) {
 				continue
 			}
 			if others := s.walk(from-before, syntaxOf(c)); others != 0 {
 				s.walk(from-before, anySyntax)
 			}
-		}
-		if u.size > 1 {
-			behind = from + u.size
 		}
 	}
 }
