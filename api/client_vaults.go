@@ -12,9 +12,14 @@ func (c *Client) ChangeVault(ctx context.Context, name string, r VaultChange) (V
 	return send[VaultInfo](ctx, c, "PATCH", at("vaults", name), r)
 }
 
-// AddServices adds services to those that a vault has.
-func (c *Client) AddServices(ctx context.Context, vaultName string, l ServiceList) (ServiceList, error) {
-	return send[ServiceList](ctx, c, "POST", at("vaults", vaultName, "services"), l)
+// AddServices adds services to those that a vault has, with values for them.
+func (c *Client) AddServices(ctx context.Context, vaultName string, r AddServicesRequest) (ServiceList, error) {
+	return send[ServiceList](ctx, c, "POST", at("vaults", vaultName, "services"), r)
+}
+
+// ReviewServices says what adding services would do.
+func (c *Client) ReviewServices(ctx context.Context, vaultName string, l ServiceList) (ServicesReview, error) {
+	return send[ServicesReview](ctx, c, "POST", at("vaults", vaultName, "services", "review"), l)
 }
 
 // Service returns a service.

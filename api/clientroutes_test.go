@@ -125,7 +125,8 @@ func clientOfVaults(t *testing.T, as clients, owner string) {
 	expect(t, ok[vault.Service](t)(c.Service(ctx, "renamed", added[0].Name)).Host, added[0].Host)
 	expect(t, ok[vault.Service](t)(c.EnableService(ctx, "renamed", added[0].Name, false)).Enabled, false)
 	done(t, c.RemoveService(ctx, "renamed", added[0].Name))
-	expect(t, len(ok[api.ServiceList](t)(c.AddServices(ctx, "renamed", api.ServiceList{Services: added[:1]})).Services), 1)
+	expect(t, len(ok[api.ServicesReview](t)(c.ReviewServices(ctx, "renamed", api.ServiceList{Services: added[:1]})).Services), 1)
+	expect(t, len(ok[api.ServiceList](t)(c.AddServices(ctx, "renamed", api.AddServicesRequest{Services: added[:1]})).Services), 1)
 	expect(t, len(ok[api.ServiceList](t)(c.Services(ctx, "renamed")).Services), len(added))
 	if len(ok[api.CatalogList](t)(c.Catalog(ctx, "github")).Entries) == 0 {
 		t.Error("the catalog has no github")

@@ -46,6 +46,7 @@ func (s *server) table() []section {
 			on("GET /v1/vaults/{name}/services", "listServices", "List a vault's services.", person, s.listServices),
 			on("PUT /v1/vaults/{name}/services", "setServices", "Replace all services of a vault.", person, s.putServices).widening(),
 			on("POST /v1/vaults/{name}/services", "addServices", "Add services to those that a vault has.", person, s.addServices).widening().created(),
+			on("POST /v1/vaults/{name}/services/review", "reviewServices", "Say what adding services would let through, and what one could overlook.", person, s.reviewServices),
 			on("GET /v1/vaults/{name}/services/{service}", "getService", "Get a service.", person, s.getService),
 			on("PATCH /v1/vaults/{name}/services/{service}", "changeService", "Enable or disable a service, or change its switches.", person, s.patchService).widening(),
 			on("DELETE /v1/vaults/{name}/services/{service}", "removeService", "Remove a service.", person, s.removeService).widening(),

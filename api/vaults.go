@@ -21,6 +21,10 @@ type (
 		byName
 		Body ServiceList
 	}
+	addServicesIn struct {
+		byName
+		Body AddServicesRequest
+	}
 	changeVaultIn struct {
 		byName
 		Body VaultChange
@@ -162,9 +166,15 @@ func (s *server) changeVault(ctx context.Context, c call[changeVaultIn]) (VaultI
 	return vaultInfo(v), err
 }
 
-func (s *server) addServices(ctx context.Context, c call[servicesIn]) (ServiceList, error) {
-	added, err := s.Registry.AddServices(ctx, c.caller, c.in.Name, c.in.Body.Services, nil, false)
+func (s *server) addServices(ctx context.Context, c call[addServicesIn]) (ServiceList, error) {
+	in := c.in.Body
+	added, err := s.Registry.AddServices(ctx, c.caller, c.in.Name, in.Services, plaintexts(in.Credentials), in.AllowShort)
 	return ServiceList{added}, err
+}
+
+func (s *server) reviewServices(ctx context.Context, c call[servicesIn]) (ServicesReview, error) {
+	rv, err := s.Registry.ReviewServices(ctx, c.caller, c.in.Name, c.in.Body.Services)
+	return ServicesReview(rv), err
 }
 
 func (s *server) getService(ctx context.Context, c call[servicePath]) (vault.Service, error) {

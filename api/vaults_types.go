@@ -89,6 +89,22 @@ type ServiceList struct {
 	Services []vault.Service `json:"services"`
 }
 
+// AddServicesRequest is the body of POST /v1/vaults/{name}/services.
+type AddServicesRequest struct {
+	Services    []vault.Service   `json:"services"`
+	Credentials map[string]string `json:"credentials,omitempty" doc:"Values by key, which are stored with them. They replace values that there are."`
+	AllowShort  bool              `json:"allow_short,omitempty" doc:"Take values of less than 8 bytes too. Answers are not searched for those."`
+}
+
+// ServicesReview is what adding services would do, as far as a person should
+// look at it.
+type ServicesReview struct {
+	Services []vault.Service `json:"services" doc:"As they would be stored."`
+	Opened   []string        `json:"opened" doc:"Requests that they let through, in words."`
+	Warnings []string        `json:"warnings" doc:"What one could overlook, in words."`
+	Missing  []string        `json:"missing" doc:"Keys of credentials that they need and the vault has not."`
+}
+
 // CredentialInfo is a credential as the API shows one: never its value.
 type CredentialInfo struct {
 	Key        string     `json:"key"`

@@ -134,6 +134,7 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"ReplayPolicy", vaultMembers, reads, []any{mainVault, time.Time{}, other}},
 		{"Requests", vaultMembers, reads, []any{vault.RequestFilter{Vault: mainVault}}},
 		{"Review", vaultMembers, reads, []any{mainVault, int64(1)}},
+		{"ReviewServices", vaultProxies, reads, []any{mainVault, other}},
 		{"RevokeAgent", robotAdmins, changes, []any{"robot"}},
 		{"RevokeInvite", hiddenInvite, stores, []any{vault.InviteAgent, f.agentInvite}},
 		{"RevokeInvite", owners, stores, []any{vault.InviteUser, f.userInvite}},

@@ -58,7 +58,7 @@ func (r *Registry) AddServices(ctx context.Context, c Caller, vaultName string, 
 		var names []string
 		for _, s := range added {
 			if v.service(s.Name) >= 0 {
-				return "", refuse(CodeConflict, "there is a service %q already; remove it first, or give another name", shorten(s.Name))
+				return "", taken(s.Name)
 			}
 			names = append(names, s.Name)
 		}

@@ -31,7 +31,7 @@ type ledger_ struct{ l ledger }
 func (w *ledger_) ledger() *ledger { return &w.l }
 
 func (w *credentialWriter) prepare(c *crash) {
-	var l api.ServiceList
+	var l api.AddServicesRequest
 	for n := range credentialKeys {
 		c.ok(w.set(c, n))
 		l.Services = append(l.Services, service(c.t, fmt.Sprintf("host%d", n), fmt.Sprintf("host%d.test", n), "", fmt.Sprintf("KEY_%d", n)))
@@ -79,7 +79,7 @@ func (w *serviceWriter) step(c *crash) error {
 	case !there:
 		description = fmt.Sprint(n)
 		return w.l.put(name, description+" true", func() error {
-			_, err := c.owner.AddServices(ctx, "services", api.ServiceList{Services: []vault.Service{service(c.t, name, name+".example.com", description, "K")}})
+			_, err := c.owner.AddServices(ctx, "services", api.AddServicesRequest{Services: []vault.Service{service(c.t, name, name+".example.com", description, "K")}})
 			return err
 		})
 	case n%3 == 0:

@@ -77,7 +77,7 @@ With -f, services are read from a file (YAML or JSON) instead.`,
 				return err
 			}
 			added, err := byPerson(c, func(client *api.Client) (api.ServiceList, error) {
-				return client.AddServices(c.Context(), name, api.ServiceList{Services: services})
+				return client.AddServices(c.Context(), name, api.AddServicesRequest{Services: services})
 			})
 			if err != nil {
 				return err
