@@ -22,6 +22,11 @@ func (c *Client) ReviewServices(ctx context.Context, vaultName string, l Service
 	return send[ServicesReview](ctx, c, "POST", at("vaults", vaultName, "services", "review"), l)
 }
 
+// ServiceStates says of each service whether agents can use it.
+func (c *Client) ServiceStates(ctx context.Context, vaultName string) (ServiceStateList, error) {
+	return send[ServiceStateList](ctx, c, "GET", at("vaults", vaultName, "state"), nil)
+}
+
 // Service returns a service.
 func (c *Client) Service(ctx context.Context, vaultName, name string) (vault.Service, error) {
 	return send[vault.Service](ctx, c, "GET", at("vaults", vaultName, "services", name), nil)

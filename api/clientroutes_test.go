@@ -128,6 +128,7 @@ func clientOfVaults(t *testing.T, as clients, owner string) {
 	expect(t, len(ok[api.ServicesReview](t)(c.ReviewServices(ctx, "renamed", api.ServiceList{Services: added[:1]})).Services), 1)
 	expect(t, len(ok[api.ServiceList](t)(c.AddServices(ctx, "renamed", api.AddServicesRequest{Services: added[:1]})).Services), 1)
 	expect(t, len(ok[api.ServiceList](t)(c.Services(ctx, "renamed")).Services), len(added))
+	expect(t, len(ok[api.ServiceStateList](t)(c.ServiceStates(ctx, "renamed")).Services), len(added))
 	if len(ok[api.CatalogList](t)(c.Catalog(ctx, "github")).Entries) == 0 {
 		t.Error("the catalog has no github")
 	}

@@ -78,6 +78,7 @@ var matrix = []row{
 	{"PATCH /v1/vaults/{name}/services/{service}", theAPI, `{"enabled":false}`, "service.disable", "111 .vf. f...v ffffff1"},
 	{"DELETE /v1/vaults/{name}/services/{service}", theAPI, "", "service.change", "111 .vfo f..ov ffffff1"},
 	{"POST /v1/vaults/{name}/services/review", servicesPath + "/review", servicesBody, "vault.read", "111 .vf. ....v ffffff1"},
+	{"GET /v1/vaults/{name}/state", inDefault + "/state", "", "vault.read", "      111 .vf. ....v ffffff1"},
 	{"GET /v1/vaults/{name}/members", inDefault + "/members", "", "member.list", " 111 .vf. f...v ffffff1"},
 	{"PUT /v1/vaults/{name}/members/{email}", idleMember, `{"role":"admin"}`, "member.change", "111 .vfo ff.ov ffffff1"},
 	{"DELETE /v1/vaults/{name}/members/{email}", idleMember, "", "member.remove", "111 .vf. ff..v ffffff1"},

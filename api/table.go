@@ -47,6 +47,7 @@ func (s *server) table() []section {
 			on("PUT /v1/vaults/{name}/services", "setServices", "Replace all services of a vault.", person, s.putServices).widening(),
 			on("POST /v1/vaults/{name}/services", "addServices", "Add services to those that a vault has.", person, s.addServices).widening().created(),
 			on("POST /v1/vaults/{name}/services/review", "reviewServices", "Say what adding services would let through, and what one could overlook.", person, s.reviewServices),
+			on("GET /v1/vaults/{name}/state", "serviceStates", "Say of each service of a vault whether agents can use it, and when one last did.", person, s.serviceStates),
 			on("GET /v1/vaults/{name}/services/{service}", "getService", "Get a service.", person, s.getService),
 			on("PATCH /v1/vaults/{name}/services/{service}", "changeService", "Enable or disable a service, or change its switches.", person, s.patchService).widening(),
 			on("DELETE /v1/vaults/{name}/services/{service}", "removeService", "Remove a service.", person, s.removeService).widening(),

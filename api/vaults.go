@@ -177,6 +177,19 @@ func (s *server) reviewServices(ctx context.Context, c call[servicesIn]) (Servic
 	return ServicesReview(rv), err
 }
 
+func (s *server) serviceStates(ctx context.Context, c call[byName]) (ServiceStateList, error) {
+	states, err := s.Registry.ServiceStates(ctx, c.caller, c.in.Name)
+	out := ServiceStateList{Services: []ServiceState{}}
+	for _, x := range states {
+		st := ServiceState{Name: x.Name, State: x.State, Keys: texts(x.Keys), Missing: texts(x.Missing)}
+		if !x.LastUsedAt.IsZero() {
+			st.LastUsedAt = &x.LastUsedAt
+		}
+		out.Services = append(out.Services, st)
+	}
+	return out, err
+}
+
 func (s *server) getService(ctx context.Context, c call[servicePath]) (vault.Service, error) {
 	v, err := s.Registry.Vault(ctx, c.caller, c.in.Name)
 	if err != nil {

@@ -105,6 +105,21 @@ type ServicesReview struct {
 	Missing  []string        `json:"missing" doc:"Keys of credentials that they need and the vault has not."`
 }
 
+// ServiceState says whether agents can use a service.
+type ServiceState struct {
+	Name       string     `json:"name"`
+	State      string     `json:"state" enum:"usable,credential_missing,disabled"`
+	Keys       []string   `json:"keys" doc:"Of the credentials that it injects."`
+	Missing    []string   `json:"missing" doc:"Those of them without a value."`
+	LastUsedAt *time.Time `json:"last_used_at" doc:"When a request last went out by it, and nothing was wrong. Null: never, as far as the request log knows."`
+}
+
+// ServiceStateList is the body of GET /v1/vaults/{name}/state, in the order of
+// the vault's services.
+type ServiceStateList struct {
+	Services []ServiceState `json:"services"`
+}
+
 // CredentialInfo is a credential as the API shows one: never its value.
 type CredentialInfo struct {
 	Key        string     `json:"key"`

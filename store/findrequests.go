@@ -342,3 +342,38 @@ func (t *tx) CredentialUses(vaultID string) (map[string]time.Time, error) {
 	}
 	return uses, err
 }
+
+// ServiceUses reads entries only of blocks that may hold a later use than the
+// one found.
+func (t *tx) ServiceUses(vaultID string) (map[string]time.Time, error) {
+	read, err := t.sql.PrepareContext(t.ctx, `SELECT entries FROM request_blocks WHERE last = ?`)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	defer read.Close()
+	uses := make(map[string]time.Time)
+	var classes []class
+	return uses, t.eachBlock("", newestFirst, nil, func(b *block) (err error) {
+		if !mayHave(b.classes, vaultID) {
+			return nil
+		}
+		if classes, err = unpackClasses(classes[:0], b.classes); err != nil {
+			return err
+		}
+		used := func(c *class) bool { return c.vaultID == vaultID && c.service != "" && c.fault == "" }
+		if !slices.ContainsFunc(classes, func(c class) bool { return used(&c) && before(uses[c.service], b.newest) }) {
+			return nil
+		}
+		if err := read.QueryRowContext(t.ctx, b.last).Scan(&b.entries); err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		return eachEntry(b.entries, len(classes), func(e *entry) error {
+			if c := &classes[e.class]; used(c) {
+				uses[c.service] = latest(uses[c.service], e.time)
+			}
+			return nil
+		})
+	})
+}
+
+func before(t time.Time, millis int64) bool { return t.IsZero() || ms(t) < millis }

@@ -28,6 +28,7 @@ var requestParts = []struct {
 	{"changes are not given out twice, whatever is forgotten", requestChanges},
 	{"the tail goes with the rows, and outlives them", logTail},
 	{"uses of credentials keep the last", credentialUses},
+	{"uses of services are the last without a fault", serviceUses},
 	{"shapes are counted", requestShapes},
 	{"the request log neither grows the revision nor signals a change", requestsAreQuiet},
 	{"a failed batch leaves nothing", requestsRollback},
@@ -269,6 +270,27 @@ func credentialUses(t *testing.T, db *store.DB) {
 	read(t, db, func(tx vault.Tx) error {
 		got, err := tx.CredentialUses("main-vault")
 		diff(t, "CredentialUses", map[string]time.Time{"A_KEY": epoch.Add(time.Hour), "B_KEY": epoch.Add(time.Minute)}, got)
+		return err
+	})
+}
+
+func serviceUses(t *testing.T, db *store.DB) {
+	use := func(id, vaultID, service, fault string, at time.Time) {
+		t.Helper()
+		r := sampleRequest(id)
+		r.VaultID, r.Service, r.Fault, r.Time = vaultID, service, fault, at
+		takeIn(t, db, r)
+	}
+	use("a", "main-vault", "one", "", epoch.Add(2*time.Hour))
+	use("b", "main-vault", "one", "", epoch) // recorded late
+	use("c", "main-vault", "one", "forbidden", epoch.Add(3*time.Hour))
+	use("d", "main-vault", "two", "", epoch.Add(time.Hour))
+	use("e", "main-vault", "", "", epoch.Add(time.Hour))
+	use("f", "other-vault", "three", "", epoch.Add(time.Hour))
+	use("g", "main-vault", "four", "upstream_error", epoch.Add(time.Hour))
+	read(t, db, func(tx vault.Tx) error {
+		got, err := tx.ServiceUses("main-vault")
+		diff(t, "ServiceUses", map[string]time.Time{"one": epoch.Add(2 * time.Hour), "two": epoch.Add(time.Hour)}, got)
 		return err
 	})
 }

@@ -94,6 +94,9 @@ type Requests interface {
 	RequestShapes(q RequestQuery, f func(RequestShape) error) error
 	// CredentialUses returns when each key of a vault was last on a request.
 	CredentialUses(vaultID string) (map[string]time.Time, error)
+	// ServiceUses returns when a request last went out by each service of a
+	// vault, and nothing was wrong with it.
+	ServiceUses(vaultID string) (map[string]time.Time, error)
 }
 
 // A RequestBatch is what a stretch of the audit log adds to the request log.

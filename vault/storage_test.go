@@ -188,6 +188,9 @@ func (t brokenTx) RequestShapes(q vault.RequestQuery, f func(vault.RequestShape)
 func (t brokenTx) CredentialUses(id string) (map[string]time.Time, error) {
 	return get(t.s, t.Tx.CredentialUses, id)
 }
+func (t brokenTx) ServiceUses(id string) (map[string]time.Time, error) {
+	return get(t.s, t.Tx.ServiceUses, id)
+}
 
 // A call of the store that a brokenTx does not know cannot fail, and what
 // depends on it goes untested.

@@ -1,0 +1,68 @@
+package vault
+
+import (
+	"context"
+	"time"
+
+	"agentvault/policy/inject"
+)
+
+// What agents can do with a service.
+const (
+	StateUsable            = "usable"
+	StateCredentialMissing = "credential_missing"
+	StateDisabled          = "disabled"
+)
+
+// A ServiceState says whether agents can use a service.
+type ServiceState struct {
+	Name       string
+	State      string
+	Keys       []string  // of the credentials that it injects
+	Missing    []string  // those of Keys without a value
+	LastUsedAt time.Time // zero: never, as far as the request log knows
+}
+
+// ServiceStates returns the state of each service of a vault, in their order.
+func (r *Registry) ServiceStates(ctx context.Context, c Caller, vaultName string) ([]ServiceState, error) {
+	states := []ServiceState{}
+	err := r.readRecord(ctx, c, actReadVault, func(tx Tx) error {
+		v, err := r.wholeVault(tx, c, actReadVault, vaultName)
+		if err != nil {
+			return err
+		}
+		uses, err := tx.ServiceUses(v.ID)
+		if err != nil {
+			return err
+		}
+		for _, s := range v.Services {
+			st := v.state(s)
+			st.LastUsedAt = uses[s.Name]
+			states = append(states, st)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return states, nil
+}
+
+func (v *Vault) state(s Service) ServiceState {
+	st := ServiceState{Name: s.Name, State: StateUsable}
+	if in, err := inject.Parse(s.Auth); err == nil {
+		st.Keys = in.Keys()
+	}
+	for _, key := range st.Keys {
+		if _, ok := v.Credentials[key]; !ok {
+			st.Missing = append(st.Missing, key)
+		}
+	}
+	switch {
+	case !s.Enabled:
+		st.State = StateDisabled
+	case st.Missing != nil:
+		st.State = StateCredentialMissing
+	}
+	return st
+}

@@ -1,0 +1,28 @@
+package vault_test
+
+import (
+	"testing"
+
+	"agentvault/vault"
+)
+
+func TestServiceStates(t *testing.T) {
+	f := newFixture(t)
+	ctx := t.Context()
+	_, err := f.AddServices(ctx, f.owner, mainVault, services(t, `[
+		{"name": "lacking", "host": "a.example.com", "auth": {"type": "basic", "username": "STRIPE_KEY", "password": "NO_KEY"}},
+		{"name": "off", "host": "b.example.com", "enabled": false, "auth": {"type": "bearer", "token": "NO_KEY"}},
+		{"name": "open", "host": "c.example.com", "auth": {"type": "passthrough"}}]`), nil, false)
+	must(t, err)
+	used := f.request("b", f.sessionID, "GET", "https://api.stripe.com:443", "/", 200, "")
+	used.VaultID, used.Service = f.get(t, mainVault).ID, "stripe"
+	f.log(t, vault.RequestBatch{Requests: []vault.Request{used}})
+	got, err := f.ServiceStates(ctx, f.owner, mainVault)
+	must(t, err)
+	diff(t, "states", []vault.ServiceState{
+		{Name: "stripe", State: vault.StateUsable, Keys: []string{"STRIPE_KEY"}, LastUsedAt: epoch.Add(hour)},
+		{Name: "lacking", State: vault.StateCredentialMissing, Keys: []string{"STRIPE_KEY", "NO_KEY"}, Missing: []string{"NO_KEY"}},
+		{Name: "off", State: vault.StateDisabled, Keys: []string{"NO_KEY"}, Missing: []string{"NO_KEY"}},
+		{Name: "open", State: vault.StateUsable},
+	}, got)
+}
