@@ -14,7 +14,8 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 // paths spells a path for each pattern of the table.
 func (f *fixture) path(pattern string) string {
-	return strings.NewReplacer("/{$}", "/", "/static/{hash}/{name}", f.pages.Asset("app.css"), "{id}", "1", "{token}", "av_join_x").Replace(pattern)
+	return strings.NewReplacer("/{$}", "/", "/static/{hash}/{name}", f.pages.Asset("app.css"), "{id}", "1", "{token}", "av_join_x",
+		"{vault}", "default", "{entry}", "github", "{service}", "github", "{key}", "GITHUB_TOKEN").Replace(pattern)
 }
 
 // Every route has the headers, whatever it answers and whoever asks.
@@ -60,7 +61,7 @@ func checkHeaders(t *testing.T, what string, p page, cached bool) {
 
 // No page has a script, style or handler in itself, which its policy forbids.
 func TestNothingInline(t *testing.T) {
-	f := newOwned(t)
+	f := stocked(t)
 	b := f.signedIn()
 	for _, rt := range f.pages.Routes() {
 		if rt[0] != "GET" || strings.HasPrefix(rt[1], "/static/") {

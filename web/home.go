@@ -7,7 +7,9 @@ import (
 )
 
 // homePage lists the vaults that a person sees, and what waits for them.
-func homePage(v *visit) error {
+func homePage(v *visit) error { return v.showHome(nil) }
+
+func (v *visit) showHome(refused *api.ClientError) error {
 	pending, err := v.client.Proposals(v.ctx(), "", "pending", "", 0)
 	if err != nil {
 		return err
@@ -16,8 +18,13 @@ func homePage(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return v.show(http.StatusOK, "home.html", "Vaults", struct {
+	status := http.StatusOK
+	if refused != nil {
+		status = refused.Status
+	}
+	return v.show(status, "home.html", "Vaults", struct {
+		tried
 		Pending []api.ProposalInfo
 		Vaults  []api.VaultInfo
-	}{pending.Proposals, vaults.Vaults})
+	}{v.tried(refused), pending.Proposals, vaults.Vaults})
 }

@@ -29,7 +29,10 @@ var hostile = []string{
 }
 
 // parts of the JSON that say what a page is made of, and no agent writes.
-var fixed = []string{"action", "status", "asker_kind", "created_at", "expires_at", "reviewed_at"}
+var fixed = []string{
+	"action", "status", "asker_kind", "created_at", "expires_at", "reviewed_at",
+	"role", "state", "updated_at", "retired_at", "last_used_at",
+}
 
 // everywhere puts words in the place of every string in a JSON value.
 func everywhere(v any, words string) any {
@@ -59,12 +62,14 @@ type liar struct {
 func (l liar) RoundTrip(r *http.Request) (*http.Response, error) {
 	var answer any = api.UserInfo{ID: "1", Email: "x", Role: "owner"}
 	switch {
-	case strings.HasSuffix(r.URL.Path, "/review"):
+	case strings.HasSuffix(r.URL.Path, "/review") && strings.HasPrefix(r.URL.Path, "/v1/proposals/"):
 		answer = l.fixture
 	case strings.HasPrefix(r.URL.Path, "/approve/"):
 		answer = api.LinkedProposal{ProposalInfo: l.fixture.ProposalInfo, Vault: "x"}
 	case r.URL.Path == "/v1/proposals":
 		answer = api.ProposalList{Proposals: []api.ProposalInfo{l.fixture.ProposalInfo}}
+	case strings.HasPrefix(r.URL.Path, "/v1/vaults/"), strings.HasPrefix(r.URL.Path, "/v1/c"), r.URL.Path == "/v1/sessions", r.URL.Path == "/v1/agents":
+		answer = vaultAnswer(r.URL.Path)
 	case r.URL.Path == "/v1/vaults":
 		answer = api.VaultList{Vaults: []api.VaultInfo{{Name: "x", UnmatchedHosts: "deny"}}}
 	}
@@ -97,12 +102,15 @@ func TestHostileWords(t *testing.T) {
 	rv.Warnings, rv.ReviewNote, rv.ReviewedBy = []string{"x"}, "x", "x"
 	rv.Values = append(rv.Values, rv.Values[0])
 	rv.Values[1].Needed = false
-	tags := func(words, path string, in bool) (list []string, p page) {
+	tags := func(words, path, form string, in bool) (list []string, p page) {
 		pages, err := web.New(web.Options{API: func(string) http.RoundTripper { return liar{rv, words} }, BaseURL: func() string { return "http://" + host }, Now: f.clock.now})
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := httptest.NewRequest("GET", path, nil)
+		r := httptest.NewRequest("GET", strings.ReplaceAll(path, "{words}", url.PathEscape(strings.ToValidUTF8(words, "\ufffd\ufffd"))), nil)
+		if form != "" {
+			r = f.browser().request("POST", path, form)
+		}
 		r.Host = host
 		r.Header.Set("Accept", "text/html")
 		if in {
@@ -111,18 +119,26 @@ func TestHostileWords(t *testing.T) {
 		w := httptest.NewRecorder()
 		pages.ServeHTTP(w, r)
 		p = page{t, w.Code, w.Header(), w.Body.String()}
-		for _, n := range p.status(200).nodes() {
+		if want := map[bool]int{true: 200, false: 409}[form == ""]; p.code != want {
+			t.Fatalf("%s with %.60q: %d, want %d\n%s", path, words, p.code, want, p.body)
+		}
+		for _, n := range p.nodes() {
 			list = append(list, n.Data)
 		}
 		return list, p
 	}
 	for _, at := range []struct {
-		path string
-		in   bool
-	}{{"/approve/1?vault=default", true}, {"/approve/1?token=x", false}, {"/vaults", true}} {
-		wanted, _ := tags("x", at.path, at.in)
+		path, form string
+		in         bool
+	}{
+		{"/approve/1?vault=default", "", true}, {"/approve/1?token=x", "", false}, {"/vaults", "", true},
+		{"/vaults/x", "", true}, {"/vaults/x/services/x", "", true}, {"/vaults/x/credentials/{words}", "", true},
+		{"/vaults/x/catalog?search={words}", "", true}, {"/vaults/x/catalog/x", "", true}, {"/vaults/x/services?host={words}", "", true},
+		{"/vaults/x/services", "host=a.test&auth=passthrough", true},
+	} {
+		wanted, _ := tags("x", at.path, at.form, at.in)
 		for _, words := range hostile {
-			got, p := tags(words, at.path, at.in)
+			got, p := tags(words, at.path, at.form, at.in)
 			if a, b := without(wanted), without(got); !slices.Equal(a, b) {
 				t.Errorf("%s with %.60q has other elements:\n%q\nnot\n%q", at.path, words, b, a)
 			}

@@ -35,6 +35,18 @@ func (p *Pages) table() []route {
 		{method: "GET", path: "/approve/{id}", access: either, shared: true, serve: approvePage},
 		{method: "POST", path: "/approve/{id}", access: signedIn, shared: true, fields: []string{"digest", "decision", "lasts", "note", "allow_short", "value.*"}, serve: decide},
 		{method: "GET", path: home, access: signedIn, serve: homePage},
+		{method: "POST", path: home, access: signedIn, fields: []string{"name"}, serve: newVault},
+		{method: "GET", path: "/vaults/{vault}", access: signedIn, serve: vaultPage},
+		{method: "POST", path: "/vaults/{vault}", access: signedIn, fields: []string{"do", "name", "unmatched_hosts", "sure", "email", "role", "id", "agent", "key", "value.", "allow_short"}, serve: changeVault},
+		{method: "GET", path: "/vaults/{vault}/catalog", access: signedIn, serve: catalogPage},
+		{method: "GET", path: "/vaults/{vault}/catalog/{entry}", access: signedIn, serve: entryPage},
+		{method: "POST", path: "/vaults/{vault}/catalog/{entry}", access: signedIn, fields: []string{"tenant", "sure", "allow_short", "value.*"}, serve: addEntry},
+		{method: "GET", path: "/vaults/{vault}/services", access: signedIn, serve: ownPage},
+		{method: "POST", path: "/vaults/{vault}/services", access: signedIn, fields: ownFields(), serve: addOwn},
+		{method: "GET", path: "/vaults/{vault}/services/{service}", access: signedIn, serve: servicePage},
+		{method: "POST", path: "/vaults/{vault}/services/{service}", access: signedIn, fields: []string{"do"}, serve: changeService},
+		{method: "GET", path: "/vaults/{vault}/credentials/{key}", access: signedIn, serve: credentialPage},
+		{method: "POST", path: "/vaults/{vault}/credentials/{key}", access: signedIn, fields: []string{"do", "version", "allow_short", "value."}, serve: changeCredential},
 	}
 }
 

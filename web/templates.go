@@ -38,11 +38,19 @@ func (p *Pages) funcs() template.FuncMap {
 	return template.FuncMap{
 		"asset": func(name string) string { return p.assets[name].url },
 		"host":  shown.HostOf,
+		"vault": vaultPath,
 		"age":   func(t time.Time) string { return shown.Age(t, p.Now()) },
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"utc":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 		// long words are scrolled in their frame, by keyboard too.
 		"long": func(words string) bool { return len(words) > 400 || strings.Count(words, "\n") > 8 },
+		// key is one, or nothing: what was typed in its place may be a value.
+		"key": func(typed string) string {
+			if strings.Trim(typed, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {
+				return ""
+			}
+			return typed
+		},
 		// by makes the arguments of a part that takes several, in pairs.
 		"by": func(pairs ...any) map[string]any {
 			m := make(map[string]any, len(pairs)/2)
