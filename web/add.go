@@ -110,7 +110,7 @@ func (v *visit) confirmed(a *addition) error {
 // added goes on, or shows the form once more with what was wrong.
 func (v *visit) added(a addition, page string, err error) error {
 	if err == nil {
-		return v.goTo(vaultPath(a.Vault))
+		return v.goOn(a.Vault)
 	}
 	refused, err := ofForm(err)
 	if err != nil {
@@ -118,6 +118,18 @@ func (v *visit) added(a addition, page string, err error) error {
 	}
 	a.tried = v.tried(refused)
 	return v.show(refused.Status, page, cmp.Or(a.Title, "Add a service"), a)
+}
+
+// goOn leads to the vault, or to its first steps while nothing has used it yet.
+func (v *visit) goOn(vaultName string) error {
+	l, err := v.client.ServiceStates(v.ctx(), vaultName)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(l.Services, func(s api.ServiceState) bool { return s.LastUsedAt != nil }) {
+		return v.goTo(vaultPath(vaultName))
+	}
+	return v.goTo(vaultPath(vaultName, "start"))
 }
 
 // entryPage is the form by which an entry of the catalog is added. What hinders,

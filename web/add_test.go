@@ -24,7 +24,7 @@ func TestCatalog(t *testing.T) {
 		"every method on every path of https://api.github.com, with GITHUB_TOKEN").saysNot("Look twice")
 	b.post(at, with(p.typed(at), "value.GITHUB_TOKEN", "gh")...).status(400).says("shorter than 8 bytes", "Take a value").saysNot(`value="gh"`)
 	b.post(at, with(p.typed(at), "value.OTHER", token)...).status(400).says("no use for that key").saysNot(token)
-	if to := b.post(at, with(p.typed(at), "value.GITHUB_TOKEN", token)...).status(303).Get("Location"); to != "/vaults/default" {
+	if to := b.post(at, with(p.typed(at), "value.GITHUB_TOKEN", token)...).status(303).Get("Location"); to != "/vaults/default/start" {
 		t.Error(to)
 	}
 	b.get("/vaults/default").says("github usable").saysNot(token)
@@ -47,7 +47,7 @@ func TestTenant(t *testing.T) {
 		t.Error("what was typed is lost")
 	}
 	b.post(at, with(p.typed(at), "tenant", "acme", "value.ATLASSIAN_EMAIL", "me@example.test")...).status(303)
-	b.get("/vaults/default").status(200).says("Give ATLASSIAN_API_TOKEN a value")
+	b.get("/vaults/default/start").status(200).says("Without a value: ATLASSIAN_API_TOKEN.")
 }
 
 // A credential that would go to another host is added to it only when the person

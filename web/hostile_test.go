@@ -132,7 +132,7 @@ func TestHostileWords(t *testing.T) {
 		in         bool
 	}{
 		{"/approve/1?vault=default", "", true}, {"/approve/1?token=x", "", false}, {"/vaults", "", true},
-		{"/vaults/x", "", true}, {"/vaults/x/services/x", "", true}, {"/vaults/x/credentials/{words}", "", true},
+		{"/vaults/x", "", true}, {"/vaults/x/start", "", true}, {"/vaults/x/services/x", "", true}, {"/vaults/x/credentials/{words}", "", true},
 		{"/vaults/x/catalog?search={words}", "", true}, {"/vaults/x/catalog/x", "", true}, {"/vaults/x/services?host={words}", "", true},
 		{"/vaults/x/services", "host=a.test&auth=passthrough", true},
 	} {

@@ -38,6 +38,8 @@ func (p *Pages) table() []route {
 		{method: "POST", path: home, access: signedIn, fields: []string{"name"}, serve: newVault},
 		{method: "GET", path: "/vaults/{vault}", access: signedIn, serve: vaultPage},
 		{method: "POST", path: "/vaults/{vault}", access: signedIn, fields: []string{"do", "name", "unmatched_hosts", "sure", "email", "role", "id", "agent", "key", "value.", "allow_short"}, serve: changeVault},
+		{method: "GET", path: "/vaults/{vault}/start", access: signedIn, serve: startPage},
+		{method: "POST", path: "/vaults/{vault}/start", access: signedIn, fields: []string{"label", "ttl"}, serve: newSession},
 		{method: "GET", path: "/vaults/{vault}/catalog", access: signedIn, serve: catalogPage},
 		{method: "GET", path: "/vaults/{vault}/catalog/{entry}", access: signedIn, serve: entryPage},
 		{method: "POST", path: "/vaults/{vault}/catalog/{entry}", access: signedIn, fields: []string{"tenant", "sure", "allow_short", "value.*"}, serve: addEntry},

@@ -109,6 +109,12 @@ func triedSignIn(err error, again bool) error {
 
 // signInInPlace shows the form instead of what was asked for.
 func (v *visit) signInInPlace(status int, again bool, problem string) {
+	if v.r.Method == http.MethodGet && !again {
+		if st, err := v.client.Status(v.ctx()); err == nil && st.NeedsFirstUser {
+			_ = v.goTo("/sign-in") // it writes a redirect, which cannot fail
+			return
+		}
+	}
 	s := v.signInForm()
 	s.Again, s.Problem = again, strings.TrimSpace(problem+" "+s.Problem)
 	if status == http.StatusTooManyRequests {
@@ -161,7 +167,16 @@ func register(v *visit) error {
 		return v.chooseAgain(err, "register.html", "Become the owner", newUser{Action: "/register", Email: v.form.Get("email")})
 	}
 	v.keep(l)
-	return v.goTo(home)
+	return v.goFirst()
+}
+
+// goFirst leads a new owner to the first steps in the vault that is there.
+func (v *visit) goFirst() error {
+	l, err := v.client.Vaults(v.ctx())
+	if err != nil || len(l.Vaults) != 1 {
+		return v.goTo(home) // which says what is wrong
+	}
+	return v.goTo(vaultPath(l.Vaults[0].Name, "start"))
 }
 
 func joinPage(v *visit) error {

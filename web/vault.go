@@ -245,11 +245,11 @@ func (v *visit) repeated(name string) error {
 	return &api.ClientError{Status: http.StatusBadRequest, Message: "type the name " + name + " to remove it"}
 }
 
-// newVault makes a vault, and goes on there.
+// newVault makes a vault, and goes on with its first steps.
 func newVault(v *visit) error {
 	made, err := v.client.CreateVault(v.ctx(), v.form.Get("name"))
 	if err == nil {
-		return v.goTo(vaultPath(made.Name))
+		return v.goTo(vaultPath(made.Name, "start"))
 	}
 	refused, err := ofForm(err)
 	if err != nil {

@@ -113,7 +113,7 @@ func TestVaultForms(t *testing.T) {
 	b.get("/vaults/team-a").status(404)
 	b.get("/vaults").says("a role in no vault", "Make a vault")
 	b.post("/vaults", "name", "X").status(400).says("Make a vault")
-	if to := b.post("/vaults", "name", "team-b").status(303).Get("Location"); to != "/vaults/team-b" {
+	if to := b.post("/vaults", "name", "team-b").status(303).Get("Location"); to != "/vaults/team-b/start" {
 		t.Error(to)
 	}
 }
@@ -122,7 +122,7 @@ func TestVaultForms(t *testing.T) {
 // the same.
 func TestRoles(t *testing.T) {
 	f := stocked(t)
-	pages := []string{"/vaults/default", "/vaults/default/services/github", "/vaults/default/credentials/GITHUB_TOKEN", "/vaults/default/catalog", "/vaults/default/catalog/gitlab", "/vaults/default/services"}
+	pages := []string{"/vaults/default", "/vaults/default/services/github", "/vaults/default/credentials/GITHUB_TOKEN", "/vaults/default/catalog", "/vaults/default/catalog/gitlab", "/vaults/default/services", "/vaults/default/start"}
 	for role, want := range map[string]string{
 		"proxy":  "session-revoke",
 		"member": "add credential delete disable remove rollback session-revoke set",
