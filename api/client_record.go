@@ -1,18 +1,24 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"strconv"
 	"time"
 )
 
 // query spells the filter, and more names and values.
 func (f RequestFilter) query(more ...string) string {
-	since := ""
-	if !f.Since.IsZero() {
-		since = f.Since.Format(time.RFC3339Nano)
+	return query(append(more, "vault", f.Vault, "agent", f.Agent, "host", f.Host, "service", f.Service, "status", f.Status,
+		"since", instant(f.Since), "until", instant(f.Until), "limit", positive(f.Limit), "cursor", f.Cursor)...)
+}
+
+// instant spells a time, unless it is zero.
+func instant(t time.Time) string {
+	if t.IsZero() {
+		return ""
 	}
-	return query(append(more, "vault", f.Vault, "agent", f.Agent, "host", f.Host, "status", f.Status,
-		"since", since, "limit", positive(f.Limit), "cursor", f.Cursor)...)
+	return t.Format(time.RFC3339Nano)
 }
 
 // Requests lists recorded requests, newest first.
@@ -20,12 +26,19 @@ func (c *Client) Requests(ctx context.Context, f RequestFilter) (RequestList, er
 	return send[RequestList](ctx, c, "GET", "/v1/logs"+f.query(), nil)
 }
 
-// FollowRequests waits, 50 seconds at most, for what begins or ends after a
-// FollowCursor, and returns it in that order. The filter's Cursor is not used.
+// FollowRequests waits, for the filter's Wait at most, for what begins or ends
+// after a FollowCursor, and returns it in that order. The filter's Cursor is not
+// used.
 func (c *Client) FollowRequests(ctx context.Context, f RequestFilter, after string) (RequestList, error) {
 	f.Cursor = ""
-	const wait = "50" // seconds, below callTime
-	return send[RequestList](ctx, c, "GET", "/v1/logs"+f.query("after", after, "wait", wait), nil)
+	wait := cmp.Or(f.Wait, 50*time.Second) // below callTime
+	return send[RequestList](ctx, c, "GET", "/v1/logs"+f.query("after", after, "wait", strconv.Itoa(int(wait/time.Second))), nil)
+}
+
+// RequestSeries counts recorded requests over time, between the filter's Since
+// and Until.
+func (c *Client) RequestSeries(ctx context.Context, f RequestFilter, points int) (RequestSeries, error) {
+	return send[RequestSeries](ctx, c, "GET", "/v1/logs/series"+f.query("points", positive(points)), nil)
 }
 
 // RefusedHosts lists hosts that no service names and that agents asked for, most

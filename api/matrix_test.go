@@ -128,6 +128,8 @@ var matrix = []row{
 
 	{"GET /v1/logs", "/v1/logs" + q, "", "record.read", "                          111 .vf. f...v ffffff1"},
 	{"GET /v1/logs", "/v1/logs", "", "-", "                                        111 .bf. bbbbb ffffff1"},
+	{"GET /v1/logs/series", "/v1/logs/series" + q, "", "record.read", "            111 .vf. f...v ffffff1"},
+	{"GET /v1/logs/series", "/v1/logs/series", "", "-", "                          111 .bf. bbbbb ffffff1"},
 	{"GET /v1/hosts", "/v1/hosts" + q, "", "record.read", "                        111 .vf. f...v ffffff1"},
 	{"GET /v1/hosts", "/v1/hosts", "", "-", "                                      111 .bf. bbbbb ffffff1"},
 	{"GET /v1/events", "/v1/events" + q, "", "record.read", "                      111 .vf. f...v ffffff1"},

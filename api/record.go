@@ -11,18 +11,23 @@ import (
 
 type (
 	recordIn struct {
-		Vault string    `query:"vault" doc:"The vault's name. Only owners may leave it out."`
-		Agent string    `query:"agent" doc:"An agent's name, a session's label, or the id of either."`
-		Host  string    `query:"host" doc:"A host, with or without a port."`
-		Since time.Time `query:"since" doc:"What began then or later."`
-		Until time.Time `query:"until" doc:"What began before."`
+		Vault   string    `query:"vault" doc:"The vault's name. Only owners may leave it out."`
+		Agent   string    `query:"agent" doc:"An agent's name, a session's label, or the id of either."`
+		Host    string    `query:"host" doc:"A host, with or without a port."`
+		Service string    `query:"service" doc:"The name of the service that was found for it."`
+		Since   time.Time `query:"since" doc:"What began then or later."`
+		Until   time.Time `query:"until" doc:"What began before."`
 	}
 	requestsIn struct {
 		recordIn
-		Status string        `query:"status" doc:"A code such as 404, a class such as 4xx, refused or unknown."`
+		Status string        `query:"status" doc:"A code such as 404, a class such as 4xx, refused, why it was, such as forbidden, or unknown."`
 		After  string        `query:"after" doc:"The follow_cursor of an answer before: what began or ended since, in that order."`
 		Wait   time.Duration `query:"wait" minimum:"0" maximum:"60" doc:"With after: seconds to wait until there is something."`
 		Page
+	}
+	seriesIn struct {
+		recordIn
+		Points int `query:"points" default:"60" minimum:"1" maximum:"400" doc:"How many, at equal distances from since to until."`
 	}
 	hostsIn struct {
 		recordIn
@@ -36,7 +41,7 @@ type (
 )
 
 func (r recordIn) filter() vault.RequestFilter {
-	return vault.RequestFilter{Vault: r.Vault, Agent: r.Agent, Host: r.Host, Since: r.Since, Until: r.Until}
+	return vault.RequestFilter{Vault: r.Vault, Agent: r.Agent, Host: r.Host, Service: r.Service, Since: r.Since, Until: r.Until}
 }
 
 func (s *server) listRequests(ctx context.Context, c call[requestsIn]) (RequestList, error) {
@@ -66,6 +71,15 @@ func requestList(p vault.RequestPage) RequestList {
 		})
 	}
 	return out
+}
+
+func (s *server) requestSeries(ctx context.Context, c call[seriesIn]) (RequestSeries, error) {
+	series, err := s.Registry.RequestSeries(ctx, c.caller, c.in.filter(), c.in.Points)
+	out := RequestSeries{CompleteFrom: series.CompleteFrom, Points: []RequestPoint{}}
+	for _, p := range series.Points {
+		out.Points = append(out.Points, RequestPoint{Time: p.Time, Requests: p.Requests, Refused: p.Refused, Timed: p.Timed, P50Micros: p.P50, P95Micros: p.P95})
+	}
+	return out, err
 }
 
 // texts is a list that is [] rather than null.

@@ -37,13 +37,30 @@ type RequestList struct {
 	FollowCursor string        `json:"follow_cursor" doc:"For after=, to go on with what is to come."`
 }
 
-// RequestFilter is the query of GET /v1/logs, and of GET /v1/hosts, which looks
-// at Vault, Agent, Host, Since and Limit.
+// RequestFilter is the query of GET /v1/logs, and of those that are about what
+// is in it, which do not look at all fields.
 type RequestFilter struct {
-	Vault, Agent, Host, Status string
-	Since                      time.Time
-	Limit                      int    // 0: the server's default
-	Cursor                     string // a NextCursor
+	Vault, Agent, Host, Service, Status string
+	Since, Until                        time.Time
+	Limit                               int           // 0: the server's default
+	Cursor                              string        // a NextCursor
+	Wait                                time.Duration // whole seconds, for FollowRequests; 0: 50 seconds
+}
+
+// RequestSeries is the body of GET /v1/logs/series.
+type RequestSeries struct {
+	CompleteFrom time.Time      `json:"complete_from" doc:"Everything that began then or later is counted. It is later than since when there are too many requests."`
+	Points       []RequestPoint `json:"points" doc:"In order, from since to until."`
+}
+
+// RequestPoint counts what began between its time and the next point's.
+type RequestPoint struct {
+	Time      time.Time `json:"time"`
+	Requests  int64     `json:"requests"`
+	Refused   int64     `json:"refused" doc:"Those of them that the vault refused."`
+	Timed     int64     `json:"timed" doc:"Those of them that an upstream answered and that have ended, without tunnels and upgraded connections."`
+	P50Micros int64     `json:"p50_micros" doc:"Half of the timed ones took no longer; true to a sixteenth. 0 where none is timed."`
+	P95Micros int64     `json:"p95_micros" doc:"Likewise, 95 of a hundred."`
 }
 
 // RefusedHostInfo is a host that no service names, and that agents asked for.

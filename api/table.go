@@ -98,6 +98,7 @@ func (s *server) table() []section {
 		),
 		about("record", "What happened.",
 			on("GET /v1/logs", "listRequests", "List requests, newest first, or wait for new ones.", person, s.listRequests),
+			on("GET /v1/logs/series", "requestSeries", "Count requests over time: how many, how many of them refused, and how long they took.", person, s.requestSeries),
 			on("GET /v1/hosts", "listHosts", "List hosts that agents asked for and no service names, most frequent first.", person, s.listHosts),
 			on("GET /v1/events", "listEvents", "List changes, newest first.", person, s.listEvents),
 		),

@@ -132,6 +132,10 @@ func BenchmarkQueryRequests(b *testing.B) {
 		_, err := tx.RefusedHosts(vault.RequestQuery{Limit: 100})
 		return err
 	}))
+	b.Run("series", ask(func(tx vault.Tx) error {
+		_, err := tx.RequestSeries(vault.RequestQuery{Since: epoch, Until: epoch.AddDate(1, 0, 0), Limit: 1 << 30}, 60, []string{"forbidden"})
+		return err
+	}))
 	b.Run("shapes", ask(func(tx vault.Tx) error {
 		return tx.RequestShapes(vault.RequestQuery{Limit: 100_001}, func(vault.RequestShape) error { return nil })
 	}))

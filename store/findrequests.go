@@ -83,13 +83,14 @@ func (s *sieve) class(c *class) bool {
 		(s.targets == nil || s.targets[c.target]) &&
 		(s.faults == nil || c.fault != "" && s.faults[c.fault]) &&
 		(s.q.Host == "" || c.host == s.q.Host) &&
+		(s.q.Service == "" || c.service == s.q.Service) &&
 		(s.q.From == 0 && s.q.To == 0 || c.status != unended && c.status >= s.q.From && c.status <= s.q.To) &&
 		(!s.q.Unknown || c.status == unended)
 }
 
 // none reports whether a block can be passed over for the texts that it has not.
 func (s *sieve) none(classes []byte) bool {
-	return s.q.Host != "" && !mayHave(classes, s.q.Host) || s.q.Agent != "" && !mayHave(classes, s.q.Agent) ||
+	return s.q.Host != "" && !mayHave(classes, s.q.Host) || s.q.Service != "" && !mayHave(classes, s.q.Service) || s.q.Agent != "" && !mayHave(classes, s.q.Agent) ||
 		s.q.VaultIDs != nil && !mayHave(classes, s.q.VaultIDs...) || s.q.Targets != nil && !mayHave(classes, s.q.Targets...) ||
 		s.q.Faults != nil && !mayHave(classes, s.q.Faults...)
 }

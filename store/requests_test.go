@@ -30,6 +30,8 @@ var requestParts = []struct {
 	{"uses of credentials keep the last", credentialUses},
 	{"uses of services are the last without a fault", serviceUses},
 	{"shapes are counted", requestShapes},
+	{"a series counts what began, and how long it took", requestSeries},
+	{"a series ends where it may look no further", requestSeriesBounded},
 	{"the request log neither grows the revision nor signals a change", requestsAreQuiet},
 	{"a failed batch leaves nothing", requestsRollback},
 	{"pages are whole and in order, whatever ended late", requestPages},
@@ -149,7 +151,9 @@ func requestQueries(t *testing.T, db *store.DB) {
 		func(r *vault.Request) {},
 		func(r *vault.Request) { r.VaultID, r.Vault = "other-vault", "other-vault" },
 		func(r *vault.Request) { r.SessionID = "s-2" },
-		func(r *vault.Request) { r.Host, r.Target = "other.example.com", "https://other.example.com:443" },
+		func(r *vault.Request) {
+			r.Host, r.Target, r.Service = "other.example.com", "https://other.example.com:443", "other"
+		},
 		func(r *vault.Request) { *r.Status = 404 },
 		func(r *vault.Request) { r.Fault = "forbidden" },
 		func(r *vault.Request) { r.Status = nil },
@@ -168,6 +172,8 @@ func requestQueries(t *testing.T, db *store.DB) {
 		{vault.RequestQuery{VaultIDs: []string{"other-vault", "third-vault"}}, "b"},
 		{vault.RequestQuery{Agent: "s-2"}, "c"},
 		{vault.RequestQuery{Host: "other.example.com"}, "d"},
+		{vault.RequestQuery{Service: "other"}, "d"},
+		{vault.RequestQuery{Service: "none"}, ""},
 		{vault.RequestQuery{Targets: []string{"http://other.example.com:443", "https://other.example.com:443"}}, "d"},
 		{vault.RequestQuery{From: 400, To: 499}, "e"},
 		{vault.RequestQuery{From: 404, To: 404}, "e"},

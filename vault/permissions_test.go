@@ -132,6 +132,7 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"RenameAgent", robotAdmins, changes, []any{"robot", "renamed-robot"}},
 		{"RenameVault", vaultAdmins, changes, []any{mainVault, "renamed-vault"}},
 		{"ReplayPolicy", vaultMembers, reads, []any{mainVault, time.Time{}, other}},
+		{"RequestSeries", vaultMembers, reads, []any{vault.RequestFilter{Vault: mainVault}, 60}},
 		{"Requests", vaultMembers, reads, []any{vault.RequestFilter{Vault: mainVault}}},
 		{"Review", vaultMembers, reads, []any{mainVault, int64(1)}},
 		{"ReviewServices", vaultProxies, reads, []any{mainVault, other}},

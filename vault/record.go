@@ -42,6 +42,7 @@ type RequestQuery struct {
 	VaultIDs     []string // nil: every vault
 	Agent        string   // name or label, or where nobody is called so an id; "": all
 	Host         string   // without a port; "": all
+	Service      string   // "": all
 	Targets      []string // any of them; nil: all
 	From, To     int      // status, inclusive; both 0: all
 	Unknown      bool     // no status
@@ -80,6 +81,27 @@ type RequestShape struct {
 	Agents               []string // names and labels, sorted; at most 20
 }
 
+// A RequestSeries is how many requests there were, over time.
+type RequestSeries struct {
+	// CompleteFrom is the time from which on everything was counted. It is the
+	// query's Since, unless there were too many requests.
+	CompleteFrom time.Time
+	Points       []RequestPoint // in order; each is as long as the others
+}
+
+// A RequestPoint counts the requests that began in a stretch of time.
+type RequestPoint struct {
+	Time     time.Time // when it begins
+	Requests int64
+	Refused  int64 // of them: by the vault
+
+	// Timed are those that an upstream answered, and that have ended; of those,
+	// P50 and P95 are the durations in microseconds within which half and 95 %
+	// ended, true to a sixteenth. Tunnels and upgraded connections are not among
+	// them.
+	Timed, P50, P95 int64
+}
+
 // Requests is the request log. It is filled from the audit log, behind the
 // exchanges, and nothing is decided on it.
 type Requests interface {
@@ -90,6 +112,11 @@ type Requests interface {
 	// RefusedHosts returns the hosts that were refused as "forbidden", most
 	// frequent first.
 	RefusedHosts(RequestQuery) ([]RefusedHost, error)
+	// RequestSeries counts what began from the query's Since on and before its
+	// Until, which are both set, at so many points. The codes of refusals say
+	// which count as refused. The query's limit is how many requests are looked
+	// at, a block more at most; the newest are.
+	RequestSeries(q RequestQuery, points int, refusals []string) (RequestSeries, error)
 	// RequestShapes calls f with each distinct shape, up to the query's limit.
 	RequestShapes(q RequestQuery, f func(RequestShape) error) error
 	// CredentialUses returns when each key of a vault was last on a request.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,12 +14,13 @@ import (
 
 // A RequestFilter says which requests are meant. The zero filter means all.
 type RequestFilter struct {
-	Vault  string // name
-	Agent  string // an agent's name or a session's label; or the id of either where nobody is called so
-	Host   string // host, or host:port
-	Status string // a code ("404"), a class ("4xx"), "refused" or "unknown"
-	Since  time.Time
-	Until  time.Time
+	Vault   string // name
+	Agent   string // an agent's name or a session's label; or the id of either where nobody is called so
+	Host    string // host, or host:port
+	Service string // a service's name
+	Status  string // a code ("404"), a class ("4xx"), "refused", why it was ("forbidden"), or "unknown"
+	Since   time.Time
+	Until   time.Time
 
 	Before string // the Next of a page; what is older
 	After  string // the Follow of a page; for FollowRequests only
@@ -273,7 +275,7 @@ func (r *Registry) within(tx Tx, c Caller, vaultName string, q *RequestQuery) er
 
 // query checks a filter, but for its vault and cursors.
 func (f RequestFilter) query() (RequestQuery, error) {
-	q := RequestQuery{Agent: f.Agent, Since: f.Since, Until: f.Until, Limit: f.Limit}
+	q := RequestQuery{Agent: f.Agent, Service: f.Service, Since: f.Since, Until: f.Until, Limit: f.Limit}
 	if q.Limit == 0 {
 		q.Limit = DefaultRequests
 	}
@@ -299,6 +301,8 @@ func (q *RequestQuery) status(s string) error {
 	case s == "":
 	case s == StatusRefused:
 		q.Faults = refusalCodes
+	case slices.Contains(refusalCodes, s):
+		q.Faults = []string{s}
 	case s == StatusUnknown:
 		q.Unknown = true
 	case err == nil && class && len(s) == 3 && n >= 1 && n <= 9:
@@ -306,7 +310,7 @@ func (q *RequestQuery) status(s string) error {
 	case err == nil && !class && len(s) == 3 && n >= 100 && n <= 999:
 		q.From, q.To = n, n
 	default:
-		return badRequest("status: %q is none of a code such as 404, a class such as 4xx, refused and unknown", shorten(s))
+		return badRequest("status: %q is none of a code such as 404, a class such as 4xx, refused, why it was, such as forbidden, and unknown", shorten(s))
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package vault_test
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -99,7 +100,9 @@ func TestRequestsByFilter(t *testing.T) {
 		{vault.RequestFilter{Status: "200"}, "iha"},
 		{vault.RequestFilter{Status: "4xx"}, "jedcb"},
 		{vault.RequestFilter{Status: "refused"}, "jiedc"},
+		{vault.RequestFilter{Status: "forbidden"}, "jiedc"},
 		{vault.RequestFilter{Status: "unknown"}, "g"},
+		{vault.RequestFilter{Service: "none"}, ""},
 		{vault.RequestFilter{Since: epoch.Add(7 * hour)}, "jih"},
 		{vault.RequestFilter{Until: epoch.Add(2 * hour)}, "ba"},
 		{vault.RequestFilter{Since: epoch.Add(hour), Until: epoch.Add(3 * hour)}, "cb"},
@@ -152,9 +155,9 @@ func TestRequestsThatCannotBeMeant(t *testing.T) {
 		{vault.RequestFilter{Limit: -1}, "limit: it is from 1 to 1000"},
 		{vault.RequestFilter{Limit: 1001}, "limit: it is from 1 to 1000"},
 		{vault.RequestFilter{Host: "a b"}, `host: host "a b": ' ' does not belong into a host name`},
-		{vault.RequestFilter{Status: "40"}, `status: "40" is none of a code such as 404, a class such as 4xx, refused and unknown`},
-		{vault.RequestFilter{Status: "0xx"}, `status: "0xx" is none of a code such as 404, a class such as 4xx, refused and unknown`},
-		{vault.RequestFilter{Status: "-1xx"}, `status: "-1xx" is none of a code such as 404, a class such as 4xx, refused and unknown`},
+		{vault.RequestFilter{Status: "40"}, `status: "40" is none of a code such as 404, a class such as 4xx, refused, why it was, such as forbidden, and unknown`},
+		{vault.RequestFilter{Status: "0xx"}, `status: "0xx" is none of a code such as 404, a class such as 4xx, refused, why it was, such as forbidden, and unknown`},
+		{vault.RequestFilter{Status: "-1xx"}, `status: "-1xx" is none of a code such as 404, a class such as 4xx, refused, why it was, such as forbidden, and unknown`},
 		{vault.RequestFilter{Before: "x"}, "cursor: it is none of those that were given out"},
 		{vault.RequestFilter{Before: "1--2"}, "cursor: it is none of those that were given out"},
 	} {
@@ -429,4 +432,31 @@ func TestReplayPolicy(t *testing.T) {
 	}
 	_, err = f.ReplayPolicy(t.Context(), f.owner, mainVault, time.Time{}, services(t, `[{"name": "bad", "host": "*", "auth": {"type": "passthrough"}}]`))
 	wantCode(t, "services that cannot be", vault.CodeBadRequest, err)
+}
+
+func TestRequestSeries(t *testing.T) {
+	f := recorded(t)
+	s, err := f.RequestSeries(t.Context(), f.owner, vault.RequestFilter{Vault: mainVault, Since: epoch, Until: epoch.Add(10 * hour)}, 2)
+	must(t, err)
+	want := vault.RequestSeries{CompleteFrom: epoch, Points: []vault.RequestPoint{
+		{Time: epoch, Requests: 5, Refused: 3, Timed: 2},
+		{Time: epoch.Add(5 * hour), Requests: 4, Refused: 1},
+	}}
+	if !reflect.DeepEqual(s, want) {
+		t.Errorf("%+v, want %+v", s, want)
+	}
+	for name, ask := range map[string]struct {
+		f      vault.RequestFilter
+		points int
+	}{
+		"no point":           {vault.RequestFilter{}, 0},
+		"too many points":    {vault.RequestFilter{}, 401},
+		"until before since": {vault.RequestFilter{Since: epoch.Add(hour), Until: epoch}, 1},
+		"no time":            {vault.RequestFilter{Since: epoch, Until: epoch.Add(9 * time.Millisecond)}, 10},
+		"all time":           {vault.RequestFilter{Since: time.UnixMilli(1)}, 10},
+		"a status":           {vault.RequestFilter{Status: "x"}, 10},
+	} {
+		_, err := f.RequestSeries(t.Context(), f.owner, ask.f, ask.points)
+		wantCode(t, name, vault.CodeBadRequest, err)
+	}
 }

@@ -182,6 +182,11 @@ func (t brokenTx) LastChange() (int64, error) {
 func (t brokenTx) RefusedHosts(q vault.RequestQuery) ([]vault.RefusedHost, error) {
 	return get(t.s, t.Tx.RefusedHosts, q)
 }
+func (t brokenTx) RequestSeries(q vault.RequestQuery, points int, refusals []string) (vault.RequestSeries, error) {
+	return get(t.s, func(q vault.RequestQuery) (vault.RequestSeries, error) {
+		return t.Tx.RequestSeries(q, points, refusals)
+	}, q)
+}
 func (t brokenTx) RequestShapes(q vault.RequestQuery, f func(vault.RequestShape) error) error {
 	return put(t.s, func(q vault.RequestQuery) error { return t.Tx.RequestShapes(q, f) }, q)
 }

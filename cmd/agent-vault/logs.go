@@ -74,7 +74,8 @@ document of its own with -o yaml. It outlasts a restart of the server.
 
 Only owners of the instance see the requests of all vaults.
 
---status takes a code (404), a class (4xx), refused (by the vault), or unknown.`,
+--status takes a code (404), a class (4xx), refused (by the vault), why it was
+(forbidden), or unknown.`,
 		Example: `  agent-vault logs --since 1h --status refused
   agent-vault logs --follow --agent build-bot
   agent-vault logs --host api.github.com -o json`,
@@ -98,6 +99,7 @@ Only owners of the instance see the requests of all vaults.
 	f.add(c)
 	c.Flags().StringVar(&f.filter.Agent, "agent", "", "requests of this agent (name or id) or session (label or id) only")
 	c.Flags().StringVar(&f.filter.Host, "host", "", "requests to this host, or host:port, only")
+	c.Flags().StringVar(&f.filter.Service, "service", "", "requests for which this service was found only")
 	c.Flags().StringVar(&f.filter.Status, "status", "", "requests that ended so only: 404, 4xx, refused, unknown")
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on showing requests as they begin and end")
 	limit.add(c, "how many at most; with --follow, how many of the past")

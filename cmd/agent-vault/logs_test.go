@@ -324,7 +324,7 @@ func TestLogCommandsThatCannotBeMeant(t *testing.T) {
 	}{
 		"logs --since yesterday":               {2, `--since is how long ago (90m, 24h, 7d) or when (2026-03-01, 2026-03-01T12:00:00Z), not "yesterday"`},
 		"logs --limit 0":                       {2, "--limit is from 1 to 100000, not 0"},
-		"logs --status 40":                     {1, `status: "40" is none of a code such as 404, a class such as 4xx, refused and unknown`},
+		"logs --status 40":                     {1, `status: "40" is none of a code such as 404, a class such as 4xx, refused, why it was, such as forbidden, and unknown`},
 		"logs --vault none":                    {1, `there is no vault "none"`},
 		"hosts --since -1h":                    {2, "--since is how long ago"},
 		"policy check GET":                     {2, "policy check: URL is missing"},
