@@ -32,6 +32,7 @@ var hostile = []string{
 var fixed = []string{
 	"action", "status", "asker_kind", "created_at", "expires_at", "reviewed_at",
 	"role", "state", "updated_at", "retired_at", "last_used_at",
+	"time", "last_at", "complete_from",
 }
 
 // everywhere puts words in the place of every string in a JSON value.
@@ -72,6 +73,15 @@ func (l liar) RoundTrip(r *http.Request) (*http.Response, error) {
 		answer = vaultAnswer(r.URL.Path)
 	case r.URL.Path == "/v1/vaults":
 		answer = api.VaultList{Vaults: []api.VaultInfo{{Name: "x", UnmatchedHosts: "deny"}}}
+	case r.URL.Path == "/v1/logs":
+		status := 200
+		answer = api.RequestList{Requests: []api.RequestInfo{{Status: &status}, {}}, NextCursor: "x", FollowCursor: "x"}
+	case r.URL.Path == "/v1/logs/series":
+		answer = api.RequestSeries{Points: []api.RequestPoint{{Requests: 2, Refused: 1, Timed: 1}}}
+	case r.URL.Path == "/v1/hosts":
+		answer = api.RefusedHostList{Hosts: []api.RefusedHostInfo{{Agents: []string{"x"}, Methods: []string{"x"}, Catalog: "x"}}}
+	case strings.HasPrefix(r.URL.Path, "/v1/catalog/"):
+		answer = json.RawMessage(`{"name":"x","title":"x","services":[{"host":"x","auth":{"type":"x","token":"x","headers":{"x":"x"}},"rules":[{"methods":["x"],"paths":["x"]}]}],"credentials":[{"key":"x","description":"x","obtain":"x","obtain_instructions":"x"}]}`)
 	}
 	b, err := json.Marshal(answer)
 	if err != nil {
@@ -107,7 +117,9 @@ func TestHostileWords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := httptest.NewRequest("GET", strings.ReplaceAll(path, "{words}", url.PathEscape(strings.ToValidUTF8(words, "\ufffd\ufffd"))), nil)
+		at, query, _ := strings.Cut(path, "?")
+		valid := strings.ToValidUTF8(words, "\ufffd\ufffd")
+		r := httptest.NewRequest("GET", strings.ReplaceAll(at, "{words}", url.PathEscape(valid))+"?"+strings.ReplaceAll(query, "{words}", url.QueryEscape(valid)), nil)
 		if form != "" {
 			r = f.browser().request("POST", path, form)
 		}
@@ -135,6 +147,8 @@ func TestHostileWords(t *testing.T) {
 		{"/vaults/x", "", true}, {"/vaults/x/start", "", true}, {"/vaults/x/services/x", "", true}, {"/vaults/x/credentials/{words}", "", true},
 		{"/vaults/x/catalog?search={words}", "", true}, {"/vaults/x/catalog/x", "", true}, {"/vaults/x/services?host={words}", "", true},
 		{"/vaults/x/services", "host=a.test&auth=passthrough", true},
+		{"/vaults/default/traffic?agent={words}&host={words}&service={words}&status={words}&cursor={words}", "", true},
+		{"/vaults/default/traffic/charts", "", true}, {"/vaults/default/traffic/hosts", "", true},
 	} {
 		wanted, _ := tags("x", at.path, at.form, at.in)
 		for _, words := range hostile {

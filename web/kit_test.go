@@ -54,6 +54,8 @@ type fixture struct {
 	control http.Handler
 	pages   *web.Pages
 	owner   *api.Client // signed in; nil without an owner
+	db      *store.DB
+	stop    chan struct{} // closed: the server stops
 }
 
 // handlerTransport sends requests to a handler, as from an address.
@@ -86,17 +88,18 @@ func newEmpty(t testing.TB) *fixture {
 			t.Error(err)
 		}
 	})
+	f.db, f.stop = db, make(chan struct{})
 	registry, err := vault.New(vault.Options{Store: db, Key: seal.NewKey(), Now: f.clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}
 	base := func() string { return f.base }
-	if f.control, err = api.New(api.Options{Registry: registry, CAPEM: func() []byte { return nil }, BaseURL: base, PathProxyURL: base, ProxyURL: base}); err != nil {
+	if f.control, err = api.New(api.Options{Registry: registry, CAPEM: func() []byte { return nil }, BaseURL: base, PathProxyURL: base, ProxyURL: base, Stopping: f.stop}); err != nil {
 		t.Fatal(err)
 	}
 	f.pages, err = web.New(web.Options{
 		API:     func(remoteAddr string) http.RoundTripper { return handlerTransport{f.control, remoteAddr} },
-		BaseURL: base, Now: f.clock.now,
+		BaseURL: base, Stopping: f.stop, Now: f.clock.now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -287,4 +290,8 @@ func (p page) typed(action string) []string {
 	}
 	p.t.Fatalf("no form with the action %s in\n%s", action, p.body)
 	return nil
+}
+
+func has(n *html.Node, name string) bool {
+	return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == name })
 }

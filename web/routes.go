@@ -49,6 +49,10 @@ func (p *Pages) table() []route {
 		{method: "POST", path: "/vaults/{vault}/services/{service}", access: signedIn, fields: []string{"do"}, serve: changeService},
 		{method: "GET", path: "/vaults/{vault}/credentials/{key}", access: signedIn, serve: credentialPage},
 		{method: "POST", path: "/vaults/{vault}/credentials/{key}", access: signedIn, fields: []string{"do", "version", "allow_short", "value."}, serve: changeCredential},
+		{method: "GET", path: home + "/{vault}/traffic", access: signedIn, serve: logPage},
+		{method: "GET", path: home + "/{vault}/traffic/live", access: signedIn, serve: live},
+		{method: "GET", path: home + "/{vault}/traffic/charts", access: signedIn, serve: chartsPage},
+		{method: "GET", path: home + "/{vault}/traffic/hosts", access: signedIn, serve: hostsPage},
 	}
 }
 

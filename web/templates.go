@@ -39,9 +39,15 @@ func (p *Pages) funcs() template.FuncMap {
 		"asset": func(name string) string { return p.assets[name].url },
 		"host":  shown.HostOf,
 		"vault": vaultPath,
+		"adds":  addPath,
 		"age":   func(t time.Time) string { return shown.Age(t, p.Now()) },
 		"iso":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"utc":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+		"clock": func(t time.Time) string { return t.UTC().Format(time.DateTime) },
+		"took":  func(micros int64) string { return took(time.Duration(micros) * time.Microsecond) },
+		// authority is a request's host, with the scheme and port that are not the usual ones.
+		"authority": authority,
+		"cleartext": func(target string) bool { return strings.HasPrefix(target, "http://") },
 		// long words are scrolled in their frame, by keyboard too.
 		"long": func(words string) bool { return len(words) > 400 || strings.Count(words, "\n") > 8 },
 		// key is one, or nothing: what was typed in its place may be a value.

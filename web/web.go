@@ -3,7 +3,7 @@
 //
 // It reaches the vault through the API alone, with the token of the person who
 // asks, so a page can do what that person may and nothing else. It decides
-// nothing, keeps nothing, and opens no connection.
+// nothing, opens no connection, and keeps nothing but which streams are open.
 //
 // The pages are a table ([Pages.table]). Each works without scripts; htmx adds
 // liveness. What a template writes is escaped as HTML by html/template, and
@@ -36,6 +36,10 @@ type Options struct {
 	// BaseURL returns where people find this server. Required.
 	BaseURL func() string
 
+	// Stopping is closed when the server stops: pages that stay open end then.
+	// Nil never is.
+	Stopping <-chan struct{}
+
 	// Now is time.Now when it is nil.
 	Now func() time.Time
 
@@ -51,6 +55,7 @@ type Pages struct {
 	mux       *http.ServeMux
 	assets    map[string]asset              // by name
 	templates map[string]*template.Template // by the name of the page's file
+	streams   streams
 }
 
 // New returns the pages. The error names the option that is missing.

@@ -158,7 +158,7 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 		return err
 	}
 	pages, err := web.New(web.Options{
-		API: func(remoteAddr string) http.RoundTripper { return inProcess{control, remoteAddr} }, BaseURL: i.baseURL, Log: i.log,
+		API: func(remoteAddr string) http.RoundTripper { return inProcess{control, remoteAddr} }, BaseURL: i.baseURL, Stopping: i.stopping, Log: i.log,
 	})
 	if err != nil {
 		return err
