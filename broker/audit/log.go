@@ -95,6 +95,7 @@ type Log struct {
 	round   int    // grows when records were taken back that were not durable
 	unsure  []byte // records that waited, and are not known to be durable; with Power only
 
+	lost  *Loss // put down when it was opened; nil: nothing was
 	later later
 	sick  bool // the timer's last write failed; only the timer's call uses it
 

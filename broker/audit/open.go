@@ -173,7 +173,8 @@ func (l *Log) settle() error {
 		return nil
 	}
 	l.o.Log.Error("records of the audit log are missing at its end: it was cut, or the machine lost power", "from", from, "to", head.Seq)
-	return l.writeOwn(head.Seq+1, lostRecord{header: header{Time: l.now(), Kind: KindLost}, FromSeq: from, ToSeq: head.Seq, ToMAC: head.MAC})
+	l.lost = &Loss{FromSeq: from, ToSeq: head.Seq, Noticed: l.now()}
+	return l.writeOwn(head.Seq+1, lostRecord{header: header{Time: l.lost.Noticed, Kind: KindLost}, FromSeq: from, ToSeq: head.Seq, ToMAC: head.MAC})
 }
 
 func (l *Log) now() time.Time { return l.o.Now().UTC() }
