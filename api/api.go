@@ -35,6 +35,9 @@ type Options struct {
 	// Ready returns nil when the data plane can decide. Nil is always ready.
 	Ready func() error
 
+	// About says what this server is, and how its audit log is. Nil says nothing.
+	About func(context.Context) (ServerInfo, error)
+
 	// Metrics serves /metrics. Nil leaves the route out.
 	Metrics http.Handler
 
@@ -75,6 +78,9 @@ func New(o Options) (http.Handler, error) {
 	}
 	if o.Ready == nil {
 		o.Ready = func() error { return nil }
+	}
+	if o.About == nil {
+		o.About = func(context.Context) (ServerInfo, error) { return ServerInfo{Listeners: []Listener{}}, nil }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -160,6 +166,13 @@ func (s *server) openAPI(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *server) health(context.Context, call[none]) (Status, error) { return Status{"ok"}, nil }
+
+func (s *server) aboutServer(ctx context.Context, c call[none]) (ServerInfo, error) {
+	if err := s.Registry.SeeServer(ctx, c.caller); err != nil {
+		return ServerInfo{}, err
+	}
+	return s.About(ctx)
+}
 
 func (s *server) status(ctx context.Context, _ call[none]) (InstanceStatus, error) {
 	initialized, err := s.Registry.Initialized(ctx)

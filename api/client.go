@@ -210,6 +210,11 @@ func (c *Client) Status(ctx context.Context) (InstanceStatus, error) {
 	return send[InstanceStatus](ctx, c, "GET", "/v1/status", nil)
 }
 
+// Server asks what the server is, and how its audit log is.
+func (c *Client) Server(ctx context.Context) (ServerInfo, error) {
+	return send[ServerInfo](ctx, c, "GET", "/v1/server", nil)
+}
+
 // CAPEM returns the root certificate of the proxy entrance.
 func (c *Client) CAPEM(ctx context.Context) ([]byte, error) {
 	return c.do(ctx, "GET", "/v1/mitm/ca.pem", nil)

@@ -98,8 +98,11 @@ func (f *fixture) open() {
 		Registry:  f.registry,
 		CAPEM:     func() []byte { return []byte(caPEM) },
 		Ready:     func() error { return f.ready },
-		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "metrics\n") }),
-		BaseURL:   func() string { return baseURL }, PathProxyURL: pathProxy,
+		About: func(context.Context) (api.ServerInfo, error) {
+			return api.ServerInfo{Listeners: []api.Listener{}, Audit: api.AuditStatus{LastSeq: 7}}, nil
+		},
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "metrics\n") }),
+		BaseURL: func() string { return baseURL }, PathProxyURL: pathProxy,
 		ProxyURL: func() string { return "http://vault.example.test:14322" },
 		Stopping: f.stopping,
 		Log:      slog.New(slog.NewTextHandler(f.log, nil)),

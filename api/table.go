@@ -10,6 +10,7 @@ func (s *server) table() []section {
 			on("GET /health", "health", "Say that the server runs.", public, s.health),
 			on("GET /ready", "ready", "Say whether this node can decide on agents' requests.", public, s.ready),
 			on("GET /v1/status", "status", "Say whether the instance has an owner.", public, s.status),
+			on("GET /v1/server", "server", "Say what this server is, where it listens, and how its audit log is.", person, s.aboutServer),
 			raw("GET /v1/mitm/ca.pem", "caCertificate", "Get the root certificate of the proxy entrance.", "application/x-pem-file", s.caPEM),
 			raw("GET /v1/openapi.json", "openAPI", "Get this document.", "application/json", s.openAPI),
 		),

@@ -206,6 +206,12 @@ func (db *DB) migrate(ctx context.Context) error {
 	return fmt.Errorf("migrations: %w", err)
 }
 
+// Schema is the number of the store's newest migration.
+func (db *DB) Schema(ctx context.Context) (version int64, err error) {
+	err = db.readers.QueryRowContext(ctx, `SELECT max(version_id) FROM goose_db_version`).Scan(&version)
+	return version, diskFault(err)
+}
+
 // Close closes the store.
 func (db *DB) Close() error {
 	db.stop()

@@ -37,6 +37,7 @@ var (
 	actWidenUser   = &action{name: "user.invite", what: "invite users; change a user's role on the instance", needs: need{instance: RoleOwner}, fresh: true}
 	actRemoveUser  = &action{name: "user.remove", what: "remove a user; revoke a user's invite", needs: need{instance: RoleOwner}}
 	actSeeInstance = &action{name: "instance.record", what: "see the record of changes to the whole instance", needs: need{instance: RoleOwner}}
+	actSeeServer   = &action{name: "instance.read", what: "see the server's versions, where it listens, and the state of its audit log", needs: need{instance: RoleOwner}}
 
 	actReadVault   = &action{name: "vault.read", what: "see a vault's services and settings, and the keys of its credentials", needs: need{vault: VaultProxy}}
 	actMint        = &action{name: "session.mint", what: "mint a session; list and revoke sessions that one minted oneself", needs: need{vault: VaultProxy}}
@@ -69,7 +70,7 @@ var actions = []*action{
 	actReadVault, actMint, actSeeSessions, actSeeRecord, actServices, actDisable, actCredentials, actDecide, actReject,
 	actSettings, actRename, actDeleteVault, actSeeMembers, actMembers, actRemoveOne,
 	actSeeAgents, actWidenAgent, actNarrowAgent,
-	actSeeUsers, actWidenUser, actRemoveUser, actSeeInstance,
+	actSeeUsers, actWidenUser, actRemoveUser, actSeeInstance, actSeeServer,
 }
 
 var instanceRank = map[string]int{RoleNoAccess: 1, RoleMember: 2, RoleOwner: 3}

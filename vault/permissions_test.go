@@ -146,6 +146,7 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"RollBackCredential", vaultMembers, changes, []any{mainVault, "STRIPE_KEY", int64(0)}},
 		{"RotateAgent", freshRobot, changes, []any{"robot"}},
 		{"ServiceStates", vaultProxies, reads, []any{mainVault}},
+		{"SeeServer", owners, reads, nil},
 		{"Sessions", vaultProxies, reads, []any{mainVault}},
 		{"SetCredentials", vaultMembers, changes, []any{mainVault, values("STRIPE_KEY", "sk_live_second"), false}},
 		{"SetMember", freshAdmins, changes, []any{mainVault, "guest@example.com", vault.VaultAdmin}},

@@ -141,6 +141,11 @@ func byName(tx Tx, name string) (VaultRef, error) {
 	return v, err
 }
 
+// SeeServer refuses who may not see what is said of the server itself.
+func (r *Registry) SeeServer(ctx context.Context, c Caller) error {
+	return r.readAs(ctx, c, actSeeServer, func(tx Tx) error { return r.asNow(tx, &c, actSeeServer) })
+}
+
 // shorten keeps hostile text from filling an error.
 func shorten(s string) string {
 	if len(s) > 80 {

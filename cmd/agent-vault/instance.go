@@ -149,7 +149,7 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 		return err
 	}
 	control, err := api.New(api.Options{
-		Registry: i.registry, CAPEM: authority.PEM, Ready: i.broker.Ready,
+		Registry: i.registry, CAPEM: authority.PEM, Ready: i.broker.Ready, About: i.about,
 		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
 		BaseURL: i.baseURL, PathProxyURL: i.pathProxyURL, ProxyURL: i.mitmURL, Stopping: i.stopping, Log: i.log,
 		AgentRate: i.cfg.AgentRate, AgentConcurrent: i.cfg.AgentConcurrent,
