@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -32,7 +33,7 @@ var hostile = []string{
 var fixed = []string{
 	"action", "status", "asker_kind", "created_at", "expires_at", "reviewed_at",
 	"role", "state", "updated_at", "retired_at", "last_used_at",
-	"time", "last_at", "complete_from",
+	"time", "last_at", "complete_from", "vault_role", "last_time", "seen_at", "ends_at", "authenticated_at",
 }
 
 // everywhere puts words in the place of every string in a JSON value.
@@ -57,6 +58,7 @@ func everywhere(v any, words string) any {
 // A liar is an API whose every word is hostile.
 type liar struct {
 	fixture api.ProposalReview
+	root    []byte
 	words   string
 }
 
@@ -80,8 +82,12 @@ func (l liar) RoundTrip(r *http.Request) (*http.Response, error) {
 		answer = api.RequestSeries{Points: []api.RequestPoint{{Requests: 2, Refused: 1, Timed: 1}}}
 	case r.URL.Path == "/v1/hosts":
 		answer = api.RefusedHostList{Hosts: []api.RefusedHostInfo{{Agents: []string{"x"}, Methods: []string{"x"}, Catalog: "x"}}}
-	case strings.HasPrefix(r.URL.Path, "/v1/catalog/"):
-		answer = json.RawMessage(`{"name":"x","title":"x","services":[{"host":"x","auth":{"type":"x","token":"x","headers":{"x":"x"}},"rules":[{"methods":["x"],"paths":["x"]}]}],"credentials":[{"key":"x","description":"x","obtain":"x","obtain_instructions":"x"}]}`)
+	case r.URL.Path == "/v1/mitm/ca.pem":
+		return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(l.root)), Request: r}, nil
+	default:
+		if of := ofInstance(r.URL.Path); of != nil {
+			answer = of
+		}
 	}
 	b, err := json.Marshal(answer)
 	if err != nil {
@@ -95,6 +101,26 @@ func (l liar) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(b)), Request: r}, nil
+}
+
+// ofInstance are answers that the page of the instance is made of. Nil is none.
+func ofInstance(path string) any {
+	vaults := []api.AgentVault{{VaultName: "x", VaultRole: "proxy", Services: []string{"x"}}}
+	switch path {
+	case "/v1/server":
+		s, _ := about(context.Background()) // never fails
+		s.Audit.Problem, s.Audit.LostTo = "x", 3
+		return s
+	case "/v1/users":
+		return api.UserList{Users: []api.UserDetail{{UserInfo: api.UserInfo{Email: "x", Role: "member"}, Vaults: []api.VaultRole{{VaultName: "x", VaultRole: "proxy"}}}}}
+	case "/v1/users/invites", "/v1/agents/invites":
+		return api.InviteList{Invites: []api.InviteInfo{{ID: "x", Name: "x", Role: "member", Status: "pending", Vaults: vaults}}}
+	case "/v1/agents":
+		return api.AgentList{Agents: []api.AgentInfo{{Name: "x", Status: "active", Vaults: vaults}}}
+	case "/v1/auth/logins":
+		return api.LoginList{Logins: []api.LoginInfo{{ID: "x", Client: "x", Current: true}, {ID: "x", Client: "x"}}}
+	}
+	return nil
 }
 
 // Nothing that is written into any field of an answer becomes more than text on
@@ -112,8 +138,9 @@ func TestHostileWords(t *testing.T) {
 	rv.Warnings, rv.ReviewNote, rv.ReviewedBy = []string{"x"}, "x", "x"
 	rv.Values = append(rv.Values, rv.Values[0])
 	rv.Values[1].Needed = false
+	root := newRoot(t)()
 	tags := func(words, path, form string, in bool) (list []string, p page) {
-		pages, err := web.New(web.Options{API: func(string) http.RoundTripper { return liar{rv, words} }, BaseURL: func() string { return "http://" + host }, Now: f.clock.now})
+		pages, err := web.New(web.Options{API: func(string) http.RoundTripper { return liar{rv, root, words} }, BaseURL: func() string { return "http://" + host }, Now: f.clock.now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +175,7 @@ func TestHostileWords(t *testing.T) {
 		{"/vaults/x/catalog?search={words}", "", true}, {"/vaults/x/catalog/x", "", true}, {"/vaults/x/services?host={words}", "", true},
 		{"/vaults/x/services", "host=a.test&auth=passthrough", true},
 		{"/vaults/default/traffic?agent={words}&host={words}&service={words}&status={words}&cursor={words}", "", true},
-		{"/vaults/default/traffic/charts", "", true}, {"/vaults/default/traffic/hosts", "", true},
+		{"/vaults/default/traffic/charts", "", true}, {"/vaults/default/traffic/hosts", "", true}, {"/instance", "", true},
 	} {
 		wanted, _ := tags("x", at.path, at.form, at.in)
 		for _, words := range hostile {

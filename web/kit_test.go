@@ -16,6 +16,7 @@ import (
 	"golang.org/x/net/html"
 
 	"agentvault/api"
+	"agentvault/ca"
 	"agentvault/store"
 	"agentvault/vault"
 	"agentvault/vault/seal"
@@ -94,7 +95,7 @@ func newEmpty(t testing.TB) *fixture {
 		t.Fatal(err)
 	}
 	base := func() string { return f.base }
-	if f.control, err = api.New(api.Options{Registry: registry, CAPEM: func() []byte { return nil }, BaseURL: base, PathProxyURL: base, ProxyURL: base, Stopping: f.stop}); err != nil {
+	if f.control, err = api.New(api.Options{Registry: registry, CAPEM: newRoot(t), About: about, BaseURL: base, PathProxyURL: base, ProxyURL: base, Stopping: f.stop}); err != nil {
 		t.Fatal(err)
 	}
 	f.pages, err = web.New(web.Options{
@@ -105,6 +106,23 @@ func newEmpty(t testing.TB) *fixture {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// about is what an instance says of its server.
+func about(context.Context) (api.ServerInfo, error) {
+	return api.ServerInfo{Version: "v1.2.3", Revision: "0123abc", Go: "go1.26", Platform: "linux/amd64", Schema: 7, Listeners: []api.Listener{
+		{Name: "listen.api", Address: "127.0.0.1:14321", URL: "http://" + host},
+	}, Audit: api.AuditStatus{LastSeq: 812, LastTime: new(time.Unix(1795946400, 0)), Segments: 2, Checked: 700}}, nil
+}
+
+// newRoot makes what gives out a root certificate.
+func newRoot(t testing.TB) func() []byte {
+	t.Helper()
+	authority, err := ca.Create(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return authority.PEM
 }
 
 // newOwned makes an instance with its owner.

@@ -53,6 +53,18 @@ func (p *Pages) table() []route {
 		{method: "GET", path: home + "/{vault}/traffic/live", access: signedIn, serve: live},
 		{method: "GET", path: home + "/{vault}/traffic/charts", access: signedIn, serve: chartsPage},
 		{method: "GET", path: home + "/{vault}/traffic/hosts", access: signedIn, serve: hostsPage},
+		{method: "GET", path: instancePath, serve: instancePage},
+		{method: "GET", path: "/instance/ca/{file}", serve: downloadRoot},
+		{method: "POST", path: invitePath, fields: []string{"email", "role", "vault.*"}, serve: inviteUser},
+		{method: "POST", path: "/instance/users/invites/revoke", fields: []string{"id"}, serve: revokeUserInvite},
+		{method: "POST", path: "/instance/users/role", fields: []string{"email", "role"}, serve: setUserRole},
+		{method: "POST", path: "/instance/users/remove", fields: []string{"email"}, serve: removeUser},
+		{method: "POST", path: "/instance/agents/rotate", fields: []string{"name"}, serve: rotateAgent},
+		{method: "POST", path: "/instance/agents/revoke", fields: []string{"name"}, serve: revokeAgent},
+		{method: "POST", path: "/instance/agents/invites/revoke", fields: []string{"id"}, serve: revokeAgentInvite},
+		{method: "POST", path: "/instance/logins/end", fields: []string{"id"}, serve: endLogin},
+		{method: "POST", path: "/instance/logins/end-others", serve: endOtherLogins},
+		{method: "POST", path: "/instance/password", fields: []string{"old", "new"}, serve: changePassword},
 	}
 }
 

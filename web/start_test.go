@@ -48,11 +48,11 @@ func TestFirstVisit(t *testing.T) {
 // Who may only use the vault gets a session, and no dead end.
 func TestFirstStepsOfAProxy(t *testing.T) {
 	f := newOwned(t)
-	b := f.join("ann@example.test", "proxy")
+	b := f.join("ann@example.test", "member", "proxy")
 	b.get("/vaults/default/start").status(200).says("A member of the vault adds them", "agent-vault auth login").saysNot(`href="/vaults/default/services"`)
 	b.post("/vaults/default/start", "label", "", "ttl", "86400").status(200).says("shown this once")
 	if l, err := f.owner.Sessions(t.Context(), "default"); err != nil || len(l.Sessions) != 1 {
 		t.Errorf("%+v %v", l, err)
 	}
-	f.join("ben@example.test", "").get("/vaults").status(200).says("a role in no vault", "Make a vault")
+	f.join("ben@example.test", "member", "").get("/vaults").status(200).says("a role in no vault", "Make a vault")
 }

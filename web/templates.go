@@ -57,6 +57,7 @@ func (p *Pages) funcs() template.FuncMap {
 			}
 			return typed
 		},
+		"list": func(words ...string) []string { return words },
 		// by makes the arguments of a part that takes several, in pairs.
 		"by": func(pairs ...any) map[string]any {
 			m := make(map[string]any, len(pairs)/2)

@@ -12,22 +12,6 @@ import (
 
 const token = "ghp_0123456789abcdefghij"
 
-// join makes a user with a role in the vault "default", who is signed in.
-func (f *fixture) join(email, role string) *browser {
-	f.t.Helper()
-	r := api.UserInviteRequest{Email: email}
-	if role != "" {
-		r.Vaults = []api.VaultRole{{VaultName: "default", VaultRole: role}}
-	}
-	invite, err := f.owner.InviteUser(f.t.Context(), r)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	b := f.browser()
-	b.post(strings.TrimPrefix(invite.InviteLink, f.base), "password", ownerPassword).status(303)
-	return b
-}
-
 // client is the API as the browser's person.
 func (b *browser) client() *api.Client {
 	_, token, _ := strings.Cut(b.cookie, "=")
@@ -75,7 +59,7 @@ func TestVault(t *testing.T) {
 // What the form says is done, or the page says why not, with what was typed.
 func TestVaultForms(t *testing.T) {
 	f := stocked(t)
-	f.join("ann@example.test", "").get("/vaults/default").status(403)
+	f.join("ann@example.test", "member", "").get("/vaults/default").status(403)
 	b := f.signedIn()
 	const at = "/vaults/default"
 	b.post(at, "do", "nothing").status(400)
@@ -128,7 +112,7 @@ func TestRoles(t *testing.T) {
 		"member": "add credential delete disable remove rollback session-revoke set",
 		"admin":  "add agent-revoke agent-withdraw credential delete disable member member-remove remove rename rollback session-revoke set unmatched",
 	} {
-		b := f.join(role+"@example.test", role)
+		b := f.join(role+"@example.test", "member", role)
 		if _, err := b.client().MintSession(t.Context(), api.SessionRequest{Vault: "default"}); err != nil {
 			t.Fatal(err)
 		}
@@ -147,7 +131,7 @@ func TestRoles(t *testing.T) {
 			t.Errorf("%s is offered\n%s, want\n%s", role, got, want)
 		}
 	}
-	b := f.join("other@example.test", "proxy")
+	b := f.join("other@example.test", "member", "proxy")
 	for path, form := range map[string][]string{
 		"/vaults/default":                          {"do", "unmatched", "unmatched_hosts", "tunnel"},
 		"/vaults/default/services/github":          {"do", "disable"},
