@@ -10,7 +10,7 @@ BENCHCOUNT ?= 6
 WIREBENCH ?= -markdown docs/benchmarks.md
 
 .PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline wirebench generate \
-	suites conformance interop h2spec framing slowhttptest testssl
+	suites conformance interop h2spec framing slowhttptest testssl screenshots
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -79,6 +79,13 @@ slowhttptest:
 testssl:
 	.ci/install testssl:testssl.sh
 	$(SUITE) -run '^TestTestssl$$' ./cmd/agent-vault
+
+# Pictures of all pages, for people to look at.
+SCREENSHOTS ?= screenshots
+
+screenshots:
+	.ci/install chromium:chromium
+	AGENT_VAULT_SCREENSHOTS=$(abspath $(SCREENSHOTS)) go test -count 1 -run '^TestScreenshots$$' ./cmd/agent-vault
 
 demo:
 	go run ./cmd/agent-vault demo
