@@ -3,6 +3,7 @@
 STATICCHECK_VERSION := v0.8.2
 CONFORMANCE_VERSION := v1.0.7
 GRPC_VERSION := v1.85.0
+AXE_VERSION := 4.14.1
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME ?= 5000x
 BENCHTIME ?= 1s
@@ -10,7 +11,7 @@ BENCHCOUNT ?= 6
 WIREBENCH ?= -markdown docs/benchmarks.md
 
 .PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline wirebench generate \
-	suites conformance interop h2spec framing slowhttptest testssl screenshots
+	suites conformance interop h2spec framing slowhttptest testssl axe screenshots
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -53,7 +54,7 @@ fuzz:
 SUITES := $(CURDIR)/.suites
 SUITE := AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 10m
 
-suites: conformance interop h2spec framing slowhttptest testssl
+suites: conformance interop h2spec framing slowhttptest testssl axe
 
 conformance:
 	GOBIN=$(SUITES) go install $(addprefix connectrpc.com/conformance/cmd/,$(addsuffix @$(CONFORMANCE_VERSION),connectconformance referenceserver))
@@ -79,6 +80,11 @@ slowhttptest:
 testssl:
 	.ci/install testssl:testssl.sh
 	$(SUITE) -run '^TestTestssl$$' ./cmd/agent-vault
+
+axe:
+	.ci/install npm:npm chromium:chromium
+	npm install --prefix $(SUITES) --no-save --no-package-lock --ignore-scripts --no-audit --no-fund axe-core@$(AXE_VERSION)
+	$(SUITE) -run '^TestAxe$$' ./cmd/agent-vault
 
 # Pictures of all pages, for people to look at.
 SCREENSHOTS ?= screenshots
