@@ -185,6 +185,9 @@ func (s *server) serviceStates(ctx context.Context, c call[byName]) (ServiceStat
 		if !x.LastUsedAt.IsZero() {
 			st.LastUsedAt = &x.LastUsedAt
 		}
+		if !x.ExpiresAt.IsZero() {
+			st.ExpiresAt = &x.ExpiresAt
+		}
 		out.Services = append(out.Services, st)
 	}
 	return out, err

@@ -108,10 +108,11 @@ type ServicesReview struct {
 // ServiceState says whether agents can use a service.
 type ServiceState struct {
 	Name       string     `json:"name"`
-	State      string     `json:"state" enum:"usable,credential_missing,disabled"`
+	State      string     `json:"state" enum:"usable,credential_missing,disabled,expired"`
 	Keys       []string   `json:"keys" doc:"Of the credentials that it injects."`
 	Missing    []string   `json:"missing" doc:"Those of them without a value."`
 	LastUsedAt *time.Time `json:"last_used_at" doc:"When a request last went out by it, and nothing was wrong. Null: never, as far as the request log knows."`
+	ExpiresAt  *time.Time `json:"expires_at" doc:"When it ends, or ended. Null: never."`
 }
 
 // ServiceStateList is the body of GET /v1/vaults/{name}/state, in the order of

@@ -12,6 +12,7 @@ const (
 	StateUsable            = "usable"
 	StateCredentialMissing = "credential_missing"
 	StateDisabled          = "disabled"
+	StateExpired           = "expired"
 )
 
 // A ServiceState says whether agents can use a service.
@@ -21,6 +22,7 @@ type ServiceState struct {
 	Keys       []string  // of the credentials that it injects
 	Missing    []string  // those of Keys without a value
 	LastUsedAt time.Time // zero: never, as far as the request log knows
+	ExpiresAt  time.Time // zero: never
 }
 
 // ServiceStates returns the state of each service of a vault, in their order.
@@ -36,7 +38,7 @@ func (r *Registry) ServiceStates(ctx context.Context, c Caller, vaultName string
 			return err
 		}
 		for _, s := range v.Services {
-			st := v.state(s)
+			st := v.state(s, r.now())
 			st.LastUsedAt = uses[s.Name]
 			states = append(states, st)
 		}
@@ -48,8 +50,8 @@ func (r *Registry) ServiceStates(ctx context.Context, c Caller, vaultName string
 	return states, nil
 }
 
-func (v *Vault) state(s Service) ServiceState {
-	st := ServiceState{Name: s.Name, State: StateUsable}
+func (v *Vault) state(s Service, now time.Time) ServiceState {
+	st := ServiceState{Name: s.Name, State: StateUsable, ExpiresAt: s.ExpiresAt}
 	if in, err := inject.Parse(s.Auth); err == nil {
 		st.Keys = in.Keys()
 	}
@@ -59,6 +61,8 @@ func (v *Vault) state(s Service) ServiceState {
 		}
 	}
 	switch {
+	case s.Expired(now):
+		st.State = StateExpired
 	case !s.Enabled:
 		st.State = StateDisabled
 	case st.Missing != nil:

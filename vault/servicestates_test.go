@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"testing"
+	"time"
 
 	"agentvault/vault"
 )
@@ -12,6 +13,7 @@ func TestServiceStates(t *testing.T) {
 	_, err := f.AddServices(ctx, f.owner, mainVault, services(t, `[
 		{"name": "lacking", "host": "a.example.com", "auth": {"type": "basic", "username": "STRIPE_KEY", "password": "NO_KEY"}},
 		{"name": "off", "host": "b.example.com", "enabled": false, "auth": {"type": "bearer", "token": "NO_KEY"}},
+		{"name": "ended", "host": "d.example.com", "expires_at": "2001-02-03T04:05:06Z", "auth": {"type": "passthrough"}},
 		{"name": "open", "host": "c.example.com", "auth": {"type": "passthrough"}}]`), nil, false)
 	must(t, err)
 	used := f.request("b", f.sessionID, "GET", "https://api.stripe.com:443", "/", 200, "")
@@ -23,6 +25,7 @@ func TestServiceStates(t *testing.T) {
 		{Name: "stripe", State: vault.StateUsable, Keys: []string{"STRIPE_KEY"}, LastUsedAt: epoch.Add(hour)},
 		{Name: "lacking", State: vault.StateCredentialMissing, Keys: []string{"STRIPE_KEY", "NO_KEY"}, Missing: []string{"NO_KEY"}},
 		{Name: "off", State: vault.StateDisabled, Keys: []string{"NO_KEY"}, Missing: []string{"NO_KEY"}},
+		{Name: "ended", State: vault.StateExpired, ExpiresAt: time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)},
 		{Name: "open", State: vault.StateUsable},
 	}, got)
 }

@@ -309,7 +309,3 @@ func (p page) typed(action string) []string {
 	p.t.Fatalf("no form with the action %s in\n%s", action, p.body)
 	return nil
 }
-
-func has(n *html.Node, name string) bool {
-	return slices.ContainsFunc(n.Attr, func(a html.Attribute) bool { return a.Key == name })
-}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"agentvault/api"
@@ -61,6 +62,9 @@ func changeService(v *visit) error {
 	switch do := v.form.Get("do"); do {
 	case "enable", "disable":
 		_, err = v.client.EnableService(v.ctx(), vaultName, name, do == "enable")
+	case "lasts-3600", "lasts-86400", "lasts-0":
+		seconds, _ := strconv.ParseInt(strings.TrimPrefix(do, "lasts-"), 10, 64) // it is one of these
+		_, err = v.client.ChangeService(v.ctx(), vaultName, name, api.ServicePatch{LastsSeconds: &seconds})
 	case "remove":
 		err, to = v.client.RemoveService(v.ctx(), vaultName, name), vaultPath(vaultName)
 	default:

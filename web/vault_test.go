@@ -109,8 +109,8 @@ func TestRoles(t *testing.T) {
 	pages := []string{"/vaults/default", "/vaults/default/services/github", "/vaults/default/credentials/GITHUB_TOKEN", "/vaults/default/catalog", "/vaults/default/catalog/gitlab", "/vaults/default/services", "/vaults/default/start"}
 	for role, want := range map[string]string{
 		"proxy":  "session-revoke",
-		"member": "add credential delete disable remove rollback session-revoke set",
-		"admin":  "add agent-revoke agent-withdraw credential delete disable member member-remove remove rename rollback session-revoke set unmatched",
+		"member": "add credential delete disable lasts-3600 lasts-86400 remove rollback session-revoke set",
+		"admin":  "add agent-revoke agent-withdraw credential delete disable lasts-3600 lasts-86400 member member-remove remove rename rollback session-revoke set unmatched",
 	} {
 		b := f.join(role+"@example.test", "member", role)
 		if _, err := b.client().MintSession(t.Context(), api.SessionRequest{Vault: "default"}); err != nil {
@@ -150,6 +150,14 @@ func TestService(t *testing.T) {
 	b.post(at, "do", "disable").status(303)
 	b.get(at).says("Service github disabled", "Enable")
 	b.get("/vaults/default").says("github disabled")
+	b.post(at, "do", "lasts-3600").status(303)
+	b.get(at).says("For good")
+	f.clock.move(time.Hour)
+	b = f.signedIn()
+	b.get(at).says("Service github ended").saysNot(">Disable<", ">Enable<")
+	b.get("/vaults/default").says("github ended", ", until 20")
+	b.post(at, "do", "lasts-0").status(303)
+	b.get(at).says("Service github disabled").saysNot("For good")
 	b.post(at, "do", "enable").status(303)
 	b.post(at, "do", "").status(400)
 	if to := b.post(at, "do", "remove").status(303).Get("Location"); to != "/vaults/default" {

@@ -37,6 +37,16 @@ var screens = []screen{
 	{name: "approve-change", path: "/approve/2?vault=default"},
 	{name: "decided", path: "/approve/3?vault=default"},
 	{name: "vaults", path: "/vaults"},
+	{name: "vault", path: "/vaults/default", open: true},
+	{name: "start", path: "/vaults/default/start"},
+	{name: "catalog", path: "/vaults/default/catalog"},
+	{name: "catalog-entry", path: "/vaults/default/catalog/github"},
+	{name: "own-service", path: "/vaults/default/services?host=new.test", open: true},
+	{name: "service", path: "/vaults/default/services/api", open: true},
+	{name: "credential", path: "/vaults/default/credentials/API_KEY", open: true},
+	{name: "traffic", path: "/vaults/default/traffic"},
+	{name: "charts", path: "/vaults/default/traffic/charts"},
+	{name: "refused-hosts", path: "/vaults/default/traffic/hosts"},
 	{name: "instance", path: "/instance"},
 	{name: "instance-open", path: "/instance", open: true},
 	{name: "token-once", path: "/instance", click: "form[action='/instance/agents/rotate'] button", then: "input[readonly]"},
@@ -213,9 +223,10 @@ const widerThanScreen = `[...document.querySelectorAll('body *')]
 	.map(e => e.outerHTML.slice(0, 200))
 	.concat(document.documentElement.scrollWidth > document.documentElement.clientWidth ? ['the page'] : [])`
 
-// interactive finds the elements that a person does something with.
+// interactive finds the elements that a person does something with. Of radio
+// buttons Tab leads to the one that is chosen, and arrows to the others.
 const interactive = `window.interactive = [...document.querySelectorAll('a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex="0"]')]
-	.filter(e => !e.disabled && e.checkVisibility()); window.interactive.map(e => e.outerHTML.slice(0, 200))`
+	.filter(e => !e.disabled && (e.type != 'radio' || e.checked) && e.checkVisibility()); window.interactive.map(e => e.outerHTML.slice(0, 200))`
 
 // A focus is where Tab led.
 type focus struct {
