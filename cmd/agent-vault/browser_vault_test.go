@@ -1,11 +1,15 @@
 package main_test
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 )
@@ -70,4 +74,34 @@ func TestFirstVisitStory(t *testing.T) {
 	b.clicks("button[value=session-revoke]")
 	b.says("There is none.")
 	i.send("GET", "/proxy/api.github.com/user", token, "").refusedWith(t, http.StatusUnauthorized, "unauthorized")
+}
+
+// TestRevokeStory: a person takes a session away while it reads a stream, which
+// ends then, and never as if it were whole.
+func TestRevokeStory(t *testing.T) {
+	b := newBrowser(t)
+	w := newWorld(t)
+	conn, err := w.dial(byPath, w.token, "default", "api.test")
+	must(t, err)
+	defer conn.Close()
+	must(t, conn.SetDeadline(time.Now().Add(browserTime)))
+	io.WriteString(conn, w.spell(byPath, w.token, "default", call{host: "api.test", target: "/events?id=revoked"}))
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	must(t, err)
+	events := bufio.NewReader(resp.Body)
+	if line, err := events.ReadString('\n'); err != nil || !strings.HasPrefix(line, "data: ") {
+		t.Fatalf("%q %v", line, err)
+	}
+	b.open(w.API + "/vaults/default")
+	b.types("input[name='login.email']", ownerEmail)
+	b.types("input[name='login.password']", ownerPassword)
+	b.clicks("main button")
+	b.says("vault token")
+	b.clicks("button[value=session-revoke]")
+	if rest, err := io.ReadAll(events); err == nil {
+		t.Errorf("the stream ended as if it were whole: %q", rest)
+	} else if errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the stream goes on")
+	}
+	b.says("There is none.")
 }
