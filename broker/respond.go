@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/net/http/httpguts"
+
 	"agentvault/broker/scrub"
 )
 
@@ -73,13 +75,14 @@ func (e *exchange) writeWhole(body []byte) *Fault {
 	return e.bodyFault(nil)
 }
 
-// announce names the trailers that will follow, and returns those names.
+// announce names the trailers that will follow, and returns those names. What is
+// no name is none: [scrub.Set.Name] looks for what can stand in one.
 func (e *exchange) announce(h http.Header, resp *http.Response) (announced []string) {
 	if len(resp.Trailer) == 0 {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(resp.Trailer)) {
-		if e.comesBack(name) {
+		if httpguts.ValidHeaderFieldName(name) && e.comesBack(name) {
 			announced = append(announced, name)
 		}
 	}

@@ -123,12 +123,13 @@ type interim struct {
 // forward passes on 1xx answers, except 100, which net/http gives by itself when
 // the body is first read. They may arrive on the transport's goroutine.
 //
-// They go to HTTP/1 only: net/http's HTTP/2 server encodes the header of a 1xx
-// while the handler goes on when the agent resets the stream, and what the
-// handler then does to the header ends the process. Nor do they go to agents
-// that wait for a 100: it is written without a lock against this goroutine.
+// They go to HTTP/1.1 only. HTTP/1.0 has none (RFC 9110 §15.2). net/http's HTTP/2
+// server encodes the header of a 1xx while the handler goes on when the agent
+// resets the stream, and what the handler then does to the header ends the
+// process. Nor do they go to agents that wait for a 100: it is written without a
+// lock against this goroutine.
 func (e *exchange) forward(code int, header http.Header) error {
-	if e.r.ProtoMajor != 1 || e.r.Header["Expect"] != nil {
+	if e.r.ProtoMajor != 1 || e.r.ProtoMinor == 0 || e.r.Header["Expect"] != nil {
 		return nil
 	}
 	e.early.mu.Lock()
