@@ -6,9 +6,12 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"agentvault/broker/http1"
 )
 
 const (
@@ -105,4 +108,55 @@ func rawExchange(t *testing.T, addr, request string) []byte {
 		t.Errorf("%.40q: %v", request, err)
 	}
 	return got
+}
+
+// An agent that does not take an interim answer holds nothing when it is cut.
+func TestInterimStall(t *testing.T) {
+	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusEarlyHints)
+		<-r.Context().Done()
+	}), nil)
+	served := make(chan struct{})
+	x := k.request(t, "example.com", "/")
+	s := http1.New(http1.Options{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer close(served)
+			k.Serve(w, r, x)
+		}),
+		HeaderTimeout: time.Minute, IdleTimeout: time.Minute, Leave: func(c net.Conn) { c.Close() },
+	})
+	agent, nc := net.Pipe() // where a write returns when it was read
+	defer agent.Close()
+	writing := make(chan struct{})
+	s.Serve(&announced{Conn: nc, writing: writing})
+	if _, err := io.WriteString(agent, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	<-writing
+	snapshot := k.snapshot
+	snapshot.Sessions = nil
+	k.source.set(snapshot, nil)
+	if err := k.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-served:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the exchange goes on")
+	}
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// announced tells when something is first written.
+type announced struct {
+	net.Conn
+	writing chan struct{}
+	once    sync.Once
+}
+
+func (a *announced) Write(p []byte) (int, error) {
+	a.once.Do(func() { close(a.writing) })
+	return a.Conn.Write(p)
 }

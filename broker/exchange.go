@@ -64,7 +64,7 @@ type exchange struct {
 
 	ctx ending.Context // of the call upstream: ends with the agent's request and with the session
 
-	begun      atomic.Bool // the upstream's answer is being passed on
+	begun      atomic.Bool // the upstream's answer, or one before it, is being passed on
 	body       *countingBody
 	status     int // what the agent got; 0 before anything was written
 	fault      *Fault

@@ -139,8 +139,12 @@ func (e *exchange) forward(code int, header http.Header) error {
 	}
 	h := e.w.Header()
 	e.responseHeader(h, header)
+	e.begun.Store(true)                                                               // for as long as it is written
+	e.use.whileOpen(func() { _ = e.rc.SetWriteDeadline(time.Now().Add(writeStall)) }) // not every writer has one
 	e.w.WriteHeader(code)
-	clear(h) // net/http keeps them for the final answer otherwise
+	e.begun.Store(false)
+	e.use.whileOpen(func() { _ = e.rc.SetWriteDeadline(time.Time{}) }) // likewise
+	clear(h)                                                           // net/http keeps them for the final answer otherwise
 	return nil
 }
 
