@@ -90,7 +90,10 @@ func (c *conn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-var errHeaderTooLong = errors.New("upstream: the header of the answer is too long")
+var (
+	errHeaderTooLong = errors.New("upstream: the header of the answer is too long")
+	errEarlySwitch   = errors.New("upstream: switches protocols before it has the request")
+)
 
 // do sends a request and reads the answer's header. Where again is true, another
 // connection may try: nothing of this one was heard, and nothing can have come
@@ -102,6 +105,9 @@ func (c *conn) do(ctx context.Context, call *Call) (resp *http.Response, again b
 	up, err := c.send(call)
 	if err == nil {
 		resp, err = c.answer(call, up)
+	}
+	if err == nil && resp.StatusCode == http.StatusSwitchingProtocols && !up.sent(true) {
+		err = errEarlySwitch // RFC 9110 §7.8: the request comes first
 	}
 	if err != nil {
 		c.close()
@@ -119,7 +125,9 @@ func (c *conn) do(ctx context.Context, call *Call) (resp *http.Response, again b
 		resp.Body = &switched{c: c, stop: stop}
 		return resp, false, nil
 	}
-	b := &body{ReadCloser: resp.Body, c: c, ctx: ctx, up: up, stop: stop, keep: !resp.Close}
+	b := &body{ReadCloser: resp.Body, c: c, ctx: ctx, up: up, stop: stop,
+		// What was asked to switch and did not may be taken for switched over there.
+		keep: !resp.Close && call.Request.Header["Upgrade"] == nil}
 	if resp.Body == http.NoBody {
 		b.finish(true)
 		return resp, false, nil
