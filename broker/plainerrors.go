@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"agentvault/broker/http1"
 )
@@ -73,6 +75,7 @@ type plainErrorConn struct {
 	http1.HalfClosed
 	entrance Entrance
 	busy     atomic.Bool // between a handler's start and the connection's next idling
+	unread   atomic.Bool // the last request was answered before it had ended
 }
 
 // Read reads one byte at a time only where net/http looks for a client that goes.
@@ -108,6 +111,21 @@ func (c *plainErrorConn) CloseWrite() error {
 		return h.CloseWrite()
 	}
 	return nil
+}
+
+// What an agent may go on sending before its connection ends.
+const (
+	lingerTime = 500 * time.Millisecond
+	lingerMost = 4 << 20 // bytes
+)
+
+// Close lets an agent that is still sending take its answer: closing at once would
+// make the kernel send a reset, and the answer would be lost.
+func (c *plainErrorConn) Close() error {
+	if c.unread.Swap(false) && c.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, lingerMost)) // whatever it was
+	}
+	return c.HalfClosed.Close()
 }
 
 // Beneath implements [Wrapped].

@@ -89,8 +89,8 @@ func (e *exchange) send() *Fault {
 			if f := e.readAhead(); f != nil {
 				return f
 			}
-		} else if e.r.ProtoMajor == 1 {
-			_ = e.rc.EnableFullDuplex() // an early answer must not wait for the upload
+		} else if e.r.ProtoMajor == 1 && e.rc.EnableFullDuplex() == nil { // an early answer must not wait for the upload
+			e.w = &duplex{e.w, e.body}
 		}
 	}
 	resp, err := e.transport(e.upgrade != "").Do(&e.ctx, call)

@@ -19,6 +19,7 @@ type countingBody struct {
 	n       atomic.Int64
 	until   time.Time   // deadline of the agent's side, zero before the first read
 	ended   atomic.Bool // nothing more will be read
+	whole   atomic.Bool // it has ended as it should
 	guard   tokenGuard
 	trailed bool // the token that was found stands in a trailer
 }
@@ -55,6 +56,7 @@ func (b *agentsBody) Read(p []byte) (int, error) {
 	if !errors.Is(err, io.EOF) {
 		return n, err
 	}
+	b.whole.Store(true)
 	if b.rc != nil {
 		b.setDeadline(time.Time{}) // net/http reads on, to notice an agent that goes
 	}
@@ -83,6 +85,29 @@ func (b *countingBody) interrupt() {
 		_ = b.rc.SetReadDeadline(time.Now()) // not every writer has one
 	}
 }
+
+// A duplex writes an answer that may come before the request's body has ended. Once
+// full duplex is enabled, net/http uses a connection again though the body was not
+// read to its end: it takes what is left for the next request, or panics. So such an
+// answer ends the connection (RFC 9112 §9.3).
+type duplex struct {
+	http.ResponseWriter
+	body *countingBody
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (d *duplex) WriteHeader(status int) {
+	if status >= http.StatusOK && !d.body.whole.Load() {
+		d.Header()["Connection"] = []string{"close"}
+		if c, ok := d.body.in.Context().Value(plainErrorKey{}).(*plainErrorConn); ok {
+			c.unread.Store(true)
+		}
+	}
+	d.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is what http.ResponseController calls.
+func (d *duplex) Unwrap() http.ResponseWriter { return d.ResponseWriter }
 
 // BoundUploads keeps a request that was answered before its body had been read
 // from holding its connection: net/http reads on for a while, so that the client

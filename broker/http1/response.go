@@ -15,7 +15,8 @@ import (
 )
 
 // A response is the answer to one request. It does what handlers may rely on of
-// net/http's, but for Hijack: what could be upgraded is not served here.
+// net/http's, but for Hijack: what could be upgraded is not served here. Nor has it
+// EnableFullDuplex: body and answer are never in each other's way.
 type response struct {
 	c       *conn
 	ctx     ending.Context
@@ -251,10 +252,6 @@ func (w *response) SetReadDeadline(t time.Time) error { return w.c.SetReadDeadli
 
 // SetWriteDeadline is what http.ResponseController calls.
 func (w *response) SetWriteDeadline(t time.Time) error { return w.c.SetWriteDeadline(t) }
-
-// EnableFullDuplex is what http.ResponseController calls: body and answer are
-// never in each other's way here.
-func (w *response) EnableFullDuplex() error { return nil }
 
 // finish ends the answer and reports whether it is whole.
 func (w *response) finish() bool {

@@ -30,7 +30,7 @@ import (
 // Options say how a Server works.
 type Options struct {
 	// Handler serves requests. Required. It may rely on what http.Server gives
-	// it, but for Hijack.
+	// it, but for Hijack, and for EnableFullDuplex, which it does not need.
 	Handler http.Handler
 
 	// Fits reports whether a request target is the Handler's. Nil: all are.
