@@ -265,9 +265,9 @@ func (c *conn) ended() {
 // reads for it, until it is taken back.
 type body struct {
 	c    *conn
-	mu   sync.Mutex // held while it is read
-	left int64
-	back atomic.Bool // taken back
+	mu   sync.Mutex   // held while it is read
+	left atomic.Int64 // written by who reads; an answer may begin meanwhile
+	back atomic.Bool  // taken back
 }
 
 // Read implements io.Reader.
@@ -294,11 +294,12 @@ func (b *body) takeBack() {
 }
 
 func (b *body) read(p []byte) (n int, err error) {
-	if b.left == 0 {
+	left := b.left.Load()
+	if left == 0 {
 		return 0, io.EOF
 	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
+	if int64(len(p)) > left {
+		p = p[:left]
 	}
 	if c := b.c; c.end > c.begin {
 		n = copy(p, c.buf[c.begin:c.end])
@@ -306,9 +307,8 @@ func (b *body) read(p []byte) (n int, err error) {
 	} else {
 		n, err = c.Conn.Read(p)
 	}
-	b.left -= int64(n)
-	switch {
-	case b.left == 0:
+	switch left = b.left.Add(-int64(n)); {
+	case left == 0:
 		b.c.bodyRead()
 		return n, io.EOF
 	case errors.Is(err, io.EOF):

@@ -2,6 +2,7 @@ package http1_test
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -73,5 +74,39 @@ func TestPipelined(t *testing.T) {
 			}
 			must(t, s.Shutdown(t.Context()))
 		})
+	}
+}
+
+// An answer may begin while the body is read on another goroutine.
+func TestAnswersWhileTheBodyIsRead(t *testing.T) {
+	const size = 200 << 10
+	f := start(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == "GET" {
+			return
+		}
+		begun, read := make(chan struct{}), make(chan error)
+		go func() {
+			first, err := io.ReadFull(r.Body, make([]byte, 10))
+			close(begun)
+			n := int64(first)
+			for p := make([]byte, 10); err == nil; n += int64(first) {
+				first, err = r.Body.Read(p)
+			}
+			if n == size && errors.Is(err, io.EOF) {
+				err = nil
+			}
+			read <- err
+		}()
+		<-begun
+		for range 100 {
+			_, _ = w.Write(make([]byte, 100)) // who does not take it misses nothing
+		}
+		if err := <-read; err != nil {
+			t.Error(err)
+		}
+	}, true, nil)
+	got := exchange(t, f.addr, fmt.Sprintf("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n%sGET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", size, strings.Repeat("a", size)))
+	if strings.Count(got, "HTTP/1.1 200 OK\r\n") != 2 {
+		t.Errorf("%.200q", got)
 	}
 }

@@ -180,7 +180,8 @@ func (s *Server) exchange(c *conn, h *head) bool {
 	}).WithContext(&w.ctx)
 	defer w.release()
 	if h.length > 0 {
-		w.body = &body{c: c, left: h.length}
+		w.body = &body{c: c}
+		w.body.left.Store(h.length)
 		r.Body = w.body
 	}
 	c.serve(&w.ctx, h.length == 0)
@@ -227,7 +228,7 @@ func (c *conn) drain(b *body) bool {
 	if b.rest() > maxRest || c.SetReadDeadline(time.Now().Add(restTime)) != nil {
 		return false
 	}
-	for b.left > 0 { // what the buffer has is the body's, and is used up first
+	for b.rest() > 0 { // what the buffer has is the body's, and is used up first
 		if _, err := b.read(c.buf[:]); err != nil && !errors.Is(err, io.EOF) {
 			return false
 		}
@@ -248,7 +249,7 @@ func (b *body) rest() int64 {
 	if b == nil {
 		return 0
 	}
-	return b.left
+	return b.left.Load()
 }
 
 // release gives back what a response has while it is made.
