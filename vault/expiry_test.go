@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -72,6 +73,9 @@ func TestApprovalLasts(t *testing.T) {
 	f.propose(t, f.agent, n)
 	shown := f.review(t, 2)
 	diff(t, "the end that the person is shown", end, shown.Changes[0].After.ExpiresAt)
+	if len(shown.Opened) == 0 || !slices.ContainsFunc(shown.Warnings, func(w string) bool { return strings.Contains(w, "allowing it lets requests through again") }) {
+		t.Errorf("opened %q, warnings %q", shown.Opened, shown.Warnings)
+	}
 	_, err = f.Approve(t.Context(), f.owner, mainVault, 2, vault.Approval{Digest: shown.Digest})
 	refused(t, "without a time", vault.CodeBadRequest, "lasts: the service "+n.Services[0].Name+" has ended; say how long it lasts now", err)
 	_, err = f.Approve(t.Context(), f.owner, mainVault, 2, vault.Approval{Digest: shown.Digest, Lasts: lasts(0)})

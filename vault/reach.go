@@ -5,15 +5,16 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"agentvault/policy"
 	"agentvault/policy/inject"
 )
 
 // opened are the requests that a proposal newly lets through, in words: one for
-// each rule. It says too much rather than too little where rules hide one
+// each rule; all of them where the service has ended. It says too much rather than too little where rules hide one
 // another.
-func opened(changes []ServiceDiff) []string {
+func opened(changes []ServiceDiff, now time.Time) []string {
 	out := []string{}
 	for _, d := range changes {
 		if d.After == nil || !d.After.Enabled {
@@ -21,7 +22,7 @@ func opened(changes []ServiceDiff) []string {
 		}
 		s, b := *d.After, d.Before
 		where := reach{base: schemeOf(s) + s.Host, with: carried(s.Auth)}
-		if b == nil || !b.Enabled || b.Host != s.Host || schemeOf(*b) != schemeOf(s) || carried(b.Auth) != where.with {
+		if b == nil || !b.Enabled || b.Expired(now) || b.Host != s.Host || schemeOf(*b) != schemeOf(s) || carried(b.Auth) != where.with {
 			out = append(out, where.all(s.Rules)...)
 			continue
 		}

@@ -191,7 +191,7 @@ func (r *Registry) RefusedHosts(ctx context.Context, c Caller, f RequestFilter) 
 		if hosts, err = tx.RefusedHosts(q); err != nil {
 			return err
 		}
-		return nameHosts(tx, hosts)
+		return nameHosts(tx, hosts, r.now())
 	})
 	if err != nil {
 		return nil, err
@@ -200,7 +200,7 @@ func (r *Registry) RefusedHosts(ctx context.Context, c Caller, f RequestFilter) 
 }
 
 // nameHosts spells the hosts, and says which of them a service names by now.
-func nameHosts(tx Tx, hosts []RefusedHost) error {
+func nameHosts(tx Tx, hosts []RefusedHost, at time.Time) error {
 	type current struct {
 		name string
 		set  *policy.Set
@@ -221,7 +221,7 @@ func nameHosts(tx Tx, hosts []RefusedHost) error {
 				return err
 			}
 			now.name = v.Name
-			if now.set, err = compileServices(v.Services); err != nil {
+			if now.set, err = compileServices(Unexpired(v.Services, at)); err != nil {
 				now.set = nil // a vault that refuses everything covers nothing
 			}
 			vaults[h.VaultID] = now

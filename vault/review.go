@@ -178,8 +178,9 @@ func (r *Registry) review(tx Tx, v Vault, p Proposal) (Review, error) {
 		_, exists := v.Credentials[slot.Key]
 		rv.Values = append(rv.Values, ValueDiff{slot, exists, slot.Action == ActionSet && !slot.HasValue && !exists})
 	}
-	rv.Opened = opened(rv.Changes)
+	rv.Opened = opened(rv.Changes, r.now())
 	rv.Warnings = append(warnings(v, rv.Changes), r.resemblances(v, rv)...)
+	rv.Warnings = append(rv.Warnings, r.endings(rv.Changes)...)
 	if after, err := r.merge(v, p); err == nil { // what cannot be merged any more cannot be approved either
 		rv.Warnings = append(rv.Warnings, openings(v, after, rv.Changes)...)
 	}
@@ -190,6 +191,16 @@ func (r *Registry) review(tx Tx, v Vault, p Proposal) (Review, error) {
 	rv.Warnings = append(rv.Warnings, followers(v, p, narrow, rv.Changes)...)
 	rv.Digest, err = digestOf(v, p, narrow)
 	return rv, err
+}
+
+// endings are services that have ended, and would begin again.
+func (r *Registry) endings(changes []ServiceDiff) (out []string) {
+	for _, d := range changes {
+		if d.After != nil && d.After.Expired(r.now()) {
+			out = append(out, fmt.Sprintf("service %s ended at %s: allowing it lets requests through again, for as long as you say", d.Name, d.After.ExpiresAt.Format("2006-01-02 15:04 UTC")))
+		}
+	}
+	return out
 }
 
 // digestOf binds a decision to what the person was shown: the proposal, the

@@ -54,7 +54,7 @@ func (r *Registry) ReviewServices(ctx context.Context, c Caller, vaultName strin
 			}
 		}
 	}
-	rv.Opened, rv.Warnings = opened(changes), append(warnings(v, changes), r.resemblances(v, Review{Changes: changes})...)
+	rv.Opened, rv.Warnings = opened(changes, r.now()), append(warnings(v, changes), r.resemblances(v, Review{Changes: changes})...)
 	return rv, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"agentvault/api"
 )
@@ -40,11 +41,11 @@ type choice struct {
 
 // lasting are the choices of how long services last, in seconds. What has an end
 // keeps it unless another is chosen.
-func lasting(rv api.ProposalReview, chosen string) (list []choice) {
+func lasting(rv api.ProposalReview, chosen string, now time.Time) (list []choice) {
 	sets, ends := false, false
 	for _, c := range rv.Changes {
 		sets = sets || c.After != nil
-		ends = ends || c.After != nil && !c.After.ExpiresAt.IsZero()
+		ends = ends || c.After != nil && c.After.ExpiresAt.After(now)
 	}
 	if !sets {
 		return nil
@@ -149,7 +150,7 @@ func (v *visit) showReview(vaultName string, number int64, refused *api.ClientEr
 	}
 	a := approval{
 		ProposalInfo: rv.ProposalInfo, Vault: rv.Vault, Digest: rv.Digest, Opened: rv.Opened, Warnings: rv.Warnings,
-		Values: values(rv), Decides: rv.Status == "pending", Action: approvePath(rv.Vault, rv.ID), Lasts: lasting(rv, v.form.Get("lasts")),
+		Values: values(rv), Decides: rv.Status == "pending", Action: approvePath(rv.Vault, rv.ID), Lasts: lasting(rv, v.form.Get("lasts"), v.Now()),
 	}
 	if a.Changes, err = reviewed(rv); err != nil {
 		return err
@@ -171,6 +172,10 @@ func (v *visit) showReview(vaultName string, number int64, refused *api.ClientEr
 // fillIn keeps what was typed, and says what was wrong with it.
 func (v *visit) fillIn(a *approval, refused *api.ClientError) {
 	a.Note = v.form.Get("note")
+	if refused.Code == api.CodeProposalClosed {
+		a.Notice = "Your decision was not taken: it had been decided already, as stands above."
+		return
+	}
 	changed := refused.Code == api.CodeProposalChanged
 	if a.Problem = sentence(refused.Message); changed {
 		a.Problem = "It has changed since it was shown. This is what it is now."
@@ -220,7 +225,7 @@ func decide(v *visit) error {
 	}
 	var refused *api.ClientError
 	switch {
-	case err == nil, isCode(err, api.CodeProposalClosed):
+	case err == nil:
 		return v.goTo(approvePath(vaultName, number)) // which says what became of it
 	case isCode(err, api.CodeUnauthorized, api.CodeLoginTooOld), !errors.As(err, &refused), refused.Status/100 == 5:
 		return err

@@ -103,7 +103,7 @@ func TestApprove(t *testing.T) {
 	if err != nil || s.Host != "api.stripe.com" {
 		t.Errorf("%+v %v", s, err)
 	}
-	b.post(form, "decision", "deny").status(303) // which shows what became of it
+	b.post(form, "decision", "deny").status(409).says("Your decision was not taken", "is applied", "What is in the vault default now")
 }
 
 // What is allowed for a time ends; what has ended is not allowed again unless
@@ -127,6 +127,9 @@ func TestAllowForATime(t *testing.T) {
 	if kept, err := f.owner.Service(t.Context(), "default", "stripe"); err != nil || kept.Description != "Another" || !kept.ExpiresAt.Equal(s.ExpiresAt) {
 		t.Errorf("%+v %v", kept, err)
 	}
+	f.propose(strings.Replace(stripeProposal, "Stripe API", "A third", 1))
+	f.clock.move(2 * time.Hour)
+	f.signedIn().get("/approve/3?vault=default").says("lets requests through again", "Newly let through", "For 1 hour").saysNot("the end that is shown")
 }
 
 func TestDeny(t *testing.T) {

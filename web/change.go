@@ -206,9 +206,11 @@ func values(rv api.ProposalReview) (list []value) {
 }
 
 // askedValues are those of a proposal as it was asked for.
+var askedWords = map[string]string{"set": "the agent asks that it be set", "delete": "the agent asks that it be removed"}
+
 func askedValues(p api.ProposalInfo) (list []value) {
 	for _, s := range p.Credentials {
-		v := value{Key: s.Key, What: s.Action, Description: s.Description, Obtain: s.Obtain, ObtainInstructions: s.ObtainInstructions, ObtainHost: hostOf(s.Obtain)}
+		v := value{Key: s.Key, What: askedWords[s.Action], Description: s.Description, Obtain: s.Obtain, ObtainInstructions: s.ObtainInstructions, ObtainHost: hostOf(s.Obtain)}
 		if s.HasValue {
 			v.What += ", with a value that the agent gave"
 		}

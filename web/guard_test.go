@@ -33,6 +33,12 @@ func TestHeaders(t *testing.T) {
 	}
 	b := f.browser()
 	checkHeaders(t, "no such page", b.get("/sign-in/x").status(404), false)
+	for path, want := range map[string]string{"/vaults/": "/vaults", "/sign-in//": "/sign-in", "/approve/1/?token=x": "/approve/1?token=x"} {
+		if p := b.get(path); p.code != http.StatusPermanentRedirect || p.Get("Location") != want {
+			t.Errorf("%s: %d to %q", path, p.code, p.Get("Location"))
+		}
+	}
+	b.get("//evil.example/").status(404)
 	checkHeaders(t, "no such method", b.send(b.request("DELETE", "/vaults", "")).status(403), false)
 	foreign := b.request("GET", "/sign-in", "")
 	foreign.Host = "evil.example"

@@ -140,6 +140,11 @@ func (p *Pages) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if _, pattern := p.mux.Handler(r); pattern == "" {
+		if bare := strings.TrimRight(r.URL.Path, "/"); bare != r.URL.Path && len(p.allowed(bare)) > 0 {
+			bareURL := url.URL{Path: bare, RawQuery: r.URL.RawQuery}
+			http.Redirect(w, r, local(bareURL.String()), http.StatusPermanentRedirect)
+			return
+		}
 		status, message := http.StatusNotFound, "There is no such page."
 		if allowed := p.allowed(r.URL.Path); len(allowed) > 0 {
 			h.Set("Allow", strings.Join(allowed, ", "))

@@ -182,6 +182,7 @@ func approvalStory(t *testing.T, b *browser, w *world) {
 	b.says("Adds the service other", "GET on every path of https://other.test, with OTHER_KEY", "Settings > Keys")
 	const key = "sk-other-5a1c0d9e8b7f"
 	b.types("input[name='value.OTHER_KEY']", key)
+	b.do(chromedp.KeyEvent(kb.Enter)) // which decides nothing
 	b.types("textarea[name=note]", "for a week")
 	b.clicks("button[value=allow]")
 	b.says("Proposal 1 is applied", "for a week")
