@@ -4,7 +4,10 @@ import "net/http"
 
 // table is every route that this server has, and the order of the OpenAPI
 // document. A new route is a line here and a handler in the file of its noun.
-func (s *server) table() []section {
+func (s *server) table() []section { return append(s.instanceTable(), s.vaultTable()...) }
+
+// instanceTable is of the instance and its people.
+func (s *server) instanceTable() []section {
 	return []section{
 		about("server", "The server itself.",
 			on("GET /health", "health", "Say that the server runs.", public, s.health),
@@ -35,6 +38,12 @@ func (s *server) table() []section {
 			on("POST /v1/users/invites", "inviteUser", "Make a link that makes one user.", person, s.inviteUser).pending().widening().created(),
 			on("DELETE /v1/users/invites/{id}", "revokeUserInvite", "Revoke a user's invite.", person, s.revokeUserInvite),
 		),
+	}
+}
+
+// vaultTable is of what is in vaults, and of who uses it.
+func (s *server) vaultTable() []section {
+	return []section{
 		about("agents' questions", "What agents ask.",
 			on("GET /discover", "discover", "List the services and credentials that the agent may use.", agent, s.discover),
 		),

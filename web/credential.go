@@ -90,12 +90,5 @@ func changeCredential(v *visit) error {
 	default:
 		err = errUnknownButton
 	}
-	if err == nil {
-		return v.goTo(to)
-	}
-	refused, err := ofForm(err)
-	if err != nil {
-		return err
-	}
-	return v.showCredential(refused)
+	return v.carriedOut(err, to, v.showCredential)
 }

@@ -159,6 +159,6 @@ func (s *stream) send(text string) {
 	if _, s.err = s.w.Write([]byte(text)); s.err == nil {
 		s.err = s.conn.Flush()
 	}
-	_ = s.conn.SetWriteDeadline(time.Time{})
+	_ = s.conn.SetWriteDeadline(time.Time{}) // likewise
 	s.since = time.Now()
 }

@@ -70,12 +70,5 @@ func changeService(v *visit) error {
 	default:
 		err = errUnknownButton
 	}
-	if err == nil {
-		return v.goTo(to)
-	}
-	refused, err := ofForm(err)
-	if err != nil {
-		return err
-	}
-	return v.showService(refused)
+	return v.carriedOut(err, to, v.showService)
 }

@@ -48,6 +48,19 @@ func ofForm(err error) (*api.ClientError, error) {
 	return refused, nil
 }
 
+// carriedOut ends a form: it goes on, or shows the page once more with why the
+// form was not taken.
+func (v *visit) carriedOut(err error, to string, again func(*api.ClientError) error) error {
+	if err == nil {
+		return v.goTo(to)
+	}
+	refused, err := ofForm(err)
+	if err != nil {
+		return err
+	}
+	return again(refused)
+}
+
 // A tried is a form that was not taken. The zero tried is none.
 type tried struct {
 	At      string     // the form's "do"
@@ -188,14 +201,7 @@ func (v *visit) listAgents(p *vaultView) error {
 // changeVault carries out a form of the vault's page.
 func changeVault(v *visit) error {
 	to, err := v.carryOut(v.r.PathValue("vault"))
-	if err == nil {
-		return v.goTo(to)
-	}
-	refused, err := ofForm(err)
-	if err != nil {
-		return err
-	}
-	return v.showVault(refused)
+	return v.carriedOut(err, to, v.showVault)
 }
 
 // carryOut does what a form of the vault's page says, and returns where to go on.
@@ -248,12 +254,5 @@ func (v *visit) repeated(name string) error {
 // newVault makes a vault, and goes on with its first steps.
 func newVault(v *visit) error {
 	made, err := v.client.CreateVault(v.ctx(), v.form.Get("name"))
-	if err == nil {
-		return v.goTo(vaultPath(made.Name, "start"))
-	}
-	refused, err := ofForm(err)
-	if err != nil {
-		return err
-	}
-	return v.showHome(refused)
+	return v.carriedOut(err, vaultPath(made.Name, "start"), v.showHome)
 }

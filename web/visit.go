@@ -120,9 +120,9 @@ func (v *visit) readForm(fields []string) error {
 	// The deadline ends with the form: net/http goes on reading behind it to
 	// notice a browser that goes away. Writers without deadlines are tests'.
 	conn := http.NewResponseController(v.w)
-	_ = conn.SetReadDeadline(time.Now().Add(formTime))
+	_ = conn.SetReadDeadline(time.Now().Add(formTime)) // one that has gone ends the read
 	body, err := io.ReadAll(http.MaxBytesReader(v.w, v.r.Body, maxForm))
-	_ = conn.SetReadDeadline(time.Time{})
+	_ = conn.SetReadDeadline(time.Time{}) // likewise
 	if err != nil {
 		return refusal{http.StatusRequestEntityTooLarge, "The form is too long, or ended early."}
 	}
