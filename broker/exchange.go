@@ -47,6 +47,9 @@ type exchange struct {
 	service *service   // decide; nil when none matched
 	values  *scrub.Set // decide: what must not come back; nil: nothing is masked
 
+	whole    []byte // the agent's body, where something needed all of it
+	hasWhole bool
+
 	stripped inject.Request // strip: what goes upstream; inject puts the credential in
 	trailer  http.Header    // strip: likewise, without values
 	speaking []string       // strip: fields of stripped that ask for another method, path or host

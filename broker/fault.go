@@ -56,7 +56,7 @@ var faultKinds = map[string]FaultKind{
 	CodeVaultForbidden:    {Status: 403, When: "the agent has no access to this vault", Next: "this agent has no access to that vault; a person can grant it"},
 	CodeNetworkBlocked:    {Status: 403, When: "the host's address is private, local or otherwise not to be reached", Next: "the host's address is not on the public internet; a person can allow its network with network.allow"},
 	CodeVaultNotFound:     {Status: 404, When: "unknown vault", Next: "there is no vault of that name"},
-	CodeRequestTooLarge:   {Status: 413, When: "a body that must be rewritten is too long", Next: "the request is too long to be rewritten"},
+	CodeRequestTooLarge:   {Status: 413, When: "a body that must be seen whole or rewritten is too long", Next: "the request is too long to be rewritten"},
 	CodeMisdirected:       {Status: 421, When: "a request inside a tunnel names another host than the tunnel's", Next: "this tunnel was opened for another host; open one for the host that the request names"},
 	CodeRateLimited:       {Status: 429, When: "a rate or concurrency limit, or too many tokens that are not valid from one address; carries `Retry-After`", Next: "too many requests from this session; wait and try again"},
 	CodeAgentGone:         {Status: 499, When: "in the record only: the agent went away before the answer had ended", Next: "the agent has gone"},

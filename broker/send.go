@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -23,7 +25,7 @@ func (e *exchange) inject() *Fault {
 		return injectFault(err)
 	}
 	var ok bool
-	if e.url, ok = upstreamURL(e.Target, e.Path, req.RawQuery, e.HasQuery || req.RawQuery != ""); !ok {
+	if e.url, ok = upstreamURL(e.Target, req.Path, req.RawQuery, e.HasQuery || req.RawQuery != ""); !ok {
 		f := NewFault(CodeBadRequest)
 		f.Message = "the path cannot be sent upstream byte for byte"
 		return f
@@ -34,10 +36,7 @@ func (e *exchange) inject() *Fault {
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Trailer: e.trailer,
 	}
-	if e.r.Body != nil && e.r.Body != http.NoBody && e.r.ContentLength != 0 {
-		e.body = &countingBody{ReadCloser: e.r.Body, e: e, in: e.r, out: out}
-		out.Body, out.ContentLength = e.body, e.r.ContentLength
-	}
+	e.sendBody(out)
 	e.askPlain(req.Header)
 	if e.upgrade != "" {
 		if e.values != nil {
@@ -46,6 +45,32 @@ func (e *exchange) inject() *Fault {
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{e.upgrade}
 	}
 	return nil
+}
+
+// sendBody gives the request that goes upstream the agent's body, or what was made
+// of it.
+func (e *exchange) sendBody(out *http.Request) {
+	src, length := e.r.Body, e.r.ContentLength
+	if e.stripped.Body != nil && !sameBytes(e.stripped.Body, e.whole) {
+		src = io.NopCloser(bytes.NewReader(e.stripped.Body))
+		if length >= 0 {
+			length = int64(len(e.stripped.Body))
+		}
+	}
+	if src == nil || src == http.NoBody || length == 0 {
+		return
+	}
+	e.body = &countingBody{ReadCloser: src, e: e, in: e.r, out: out}
+	out.Body, out.ContentLength = e.body, length
+	if e.stripped.Wrap != nil {
+		out.Body = wrapped{e.stripped.Wrap(e.body), e.body}
+	}
+}
+
+// wrapped is a body that changes on its way.
+type wrapped struct {
+	io.Reader
+	io.Closer
 }
 
 func injectFault(err error) *Fault {

@@ -73,14 +73,30 @@ func headerFits(h http.Header) *Fault {
 // puts its credential (R8, R18). What is left is refused if it holds a token of
 // the vault, or asks for something that was not decided on.
 func (e *exchange) strip() *Fault {
-	e.stripped = inject.Request{Header: e.requestHeader(), RawQuery: e.RawQuery}
+	e.stripped = inject.Request{
+		Method: e.r.Method, Scheme: e.Target.Scheme, Host: e.Target.Authority(), Path: e.Path,
+		Header: e.requestHeader(), RawQuery: e.RawQuery, Length: e.r.ContentLength, Now: e.start,
+	}
 	e.foreign += e.service.slots.Strip(&e.stripped)
 	e.trailer = e.requestTrailer()
 	e.upgrade = e.asksUpgrade()
 	if where := e.tokenStands(); where != "" {
 		return tokenFault(where)
 	}
-	return e.speaksOfAnother()
+	if f := e.speaksOfAnother(); f != nil {
+		return f
+	}
+	return e.readForInjector()
+}
+
+// readForInjector reads the body for an injector that needs it.
+func (e *exchange) readForInjector() (f *Fault) {
+	if in, ok := e.service.injector.(inject.BodyReader); ok {
+		if limit := in.BodyLimit(&e.stripped); limit > 0 {
+			e.stripped.Body, f = e.wholeBody(limit)
+		}
+	}
+	return f
 }
 
 // tokenStands says where in the stripped request a token stands, or "".

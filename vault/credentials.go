@@ -3,6 +3,8 @@ package vault
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
@@ -74,7 +76,8 @@ func checkValues(values map[string]seal.Plaintext) error {
 	return nil
 }
 
-// checkValue refuses what could not stand in a header (R9). The message says
+// checkValue refuses what could not stand in a header (R9), except for PEM and
+// objects of JSON, which other kinds of authentication sign with. The message says
 // nothing of the value.
 func checkValue(key string, value []byte) error {
 	switch {
@@ -82,6 +85,13 @@ func checkValue(key string, value []byte) error {
 		return badRequest("credential %s: the value is empty", key)
 	case len(value) > maxValue:
 		return badRequest("credential %s: the value is longer than 64 KiB", key)
+	case isDocument(value):
+		for _, b := range value {
+			if b < ' ' && b != '\t' && b != '\r' && b != '\n' || b == 0x7f {
+				return badRequest("credential %s: the value holds a control character", key)
+			}
+		}
+		return nil
 	case value[len(value)-1] == '\n' || value[len(value)-1] == '\r':
 		return badRequest("credential %s: the value ends with a line break; leave it out", key)
 	case bytes.IndexByte([]byte(" \t"), value[0]) >= 0 || bytes.IndexByte([]byte(" \t"), value[len(value)-1]) >= 0:
@@ -95,6 +105,25 @@ func checkValue(key string, value []byte) error {
 		}
 	}
 	return nil
+}
+
+// isDocument reports whether a value is PEM (RFC 7468) and nothing else, or an
+// object of JSON.
+func isDocument(value []byte) bool {
+	if value[0] == '{' {
+		return json.Valid(value)
+	}
+	if !bytes.HasPrefix(value, []byte("-----BEGIN ")) {
+		return false
+	}
+	for len(bytes.TrimSpace(value)) > 0 {
+		block, rest := pem.Decode(value)
+		if block == nil || !bytes.HasPrefix(bytes.TrimSpace(value), []byte("-----BEGIN ")) {
+			return false
+		}
+		value = rest
+	}
+	return true
 }
 
 // setCredential seals a value as the credential's next version. The value

@@ -140,8 +140,22 @@ func TestValuesOfCredentials(t *testing.T) {
 			t.Errorf("%.20q was stored as %.20q", value, got)
 		}
 	}
+	for _, document := range []string{
+		"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+		"-----BEGIN PRIVATE KEY-----\r\nAAAA\r\n-----END PRIVATE KEY-----\r\n\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----",
+		"{\n\t\"private_key\": \"a\\nb\"\n}",
+	} {
+		f.set(t, "A_KEY", document)
+		if got := f.open(t, f.get(t, mainVault), "A_KEY"); got != document {
+			t.Errorf("%q was stored as %q", document, got)
+		}
+	}
 	before := f.snapshot(t)
 	for _, row := range []struct{ name, value, want string }{
+		{"words between PEM", "-----BEGIN A-----\nAAAA\n-----END A-----\nwords\n-----BEGIN A-----\nAAAA\n-----END A-----", "the value holds a control character"},
+		{"PEM without an end", "-----BEGIN A-----\nAAAA", "the value holds a control character"},
+		{"an array of JSON on two lines", "[\n]       ", "the value begins or ends with a space or tab; leave it out"},
+		{"JSON that ends early", "{\n\"a\": 1", "the value holds a control character"},
 		{"nothing", "", "the value is empty"},
 		{"a space in front", " sk_live_1", "the value begins or ends with a space or tab; leave it out"},
 		{"a space behind", "sk_live_1 ", "the value begins or ends with a space or tab; leave it out"},

@@ -11,14 +11,18 @@
 package inject
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"agentvault/vault/seal"
 )
@@ -73,10 +77,61 @@ type Injector interface {
 	Inject(r *Request, open func(key string) (seal.Plaintext, error)) error
 }
 
-// A Request is what of a request can be injected into.
+// A Request is what of a request an Injector sees, and what it may change:
+// Header, RawQuery, Path and Body.
 type Request struct {
+	Method   string              // as it goes upstream
+	Scheme   string              // "https" or "http"
+	Host     string              // the authority that goes upstream in Host
+	Path     string              // escaped, as it goes upstream
 	Header   map[string][]string // an http.Header
 	RawQuery string              // without "?"
+
+	// Body is the whole body, for a [BodyReader] that asked for it; nil otherwise.
+	// Another one that stands there after Inject is sent instead.
+	Body   []byte
+	Length int64 // of the body as the agent sends it: -1 unknown, 0 none
+
+	Now   time.Time
+	Token seal.Plaintext // what a [Minter] minted
+
+	// Wrap is set by Inject where the body changes on its way, by none of its
+	// bytes in number.
+	Wrap func(io.Reader) io.Reader
+}
+
+// A BodyReader is an Injector that needs the whole body, such as one that signs
+// it.
+type BodyReader interface {
+	Injector
+	// BodyLimit is how long the body may be, in bytes; 0: it is not needed. It is
+	// asked when the agent's own credentials are off the request.
+	BodyLimit(r *Request) int
+}
+
+// A Minter is an Injector whose credential is a token that is obtained with
+// stored ones, over the network, and is good for a while. Whoever calls Inject
+// puts it into the Request.
+type Minter interface {
+	Injector
+	// Endpoints are the URLs that stored credentials go to for tokens.
+	Endpoints() []string
+	// Mint obtains a token. It asks its Endpoints only.
+	Mint(ctx context.Context, m Minting) (Token, error)
+}
+
+// Minting is what a Minter works with.
+type Minting struct {
+	Open func(key string) (seal.Plaintext, error)
+	Do   func(*http.Request) (*http.Response, error) // to public addresses, over verified TLS, without redirects
+	Now  time.Time
+}
+
+// A Token is what a Minter obtained.
+type Token struct {
+	Value   seal.Plaintext
+	Expires time.Time                 // zero: it was not said
+	Rotated map[string]seal.Plaintext // stored credentials that must be replaced by these
 }
 
 // set sets a header field; the name is canonical.
