@@ -39,6 +39,7 @@ var boundaries = map[string]boundary{
 		// its table only.
 		except: "golang.org/x/net/publicsuffix",
 	},
+	"agentvault/policy/when":      {direct: []string{"database/sql", "agentvault"}, transitive: []string{"net/http", "database/sql"}},
 	"agentvault/policy/inject":    {direct: []string{"agentvault/store", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
 	"agentvault/vault/seal":       {direct: []string{"agentvault"}},
 	"agentvault/vault":            {direct: []string{"net/http", "database/sql", "agentvault/store", "agentvault/api", "agentvault/broker"}},
