@@ -215,7 +215,10 @@ func clientOfTheRecord(t *testing.T, as clients, owner string) {
 	expect(t, len(ok[api.RequestList](t)(c.Requests(ctx, api.RequestFilter{Vault: "default"})).Requests), 0)
 	expect(t, len(ok[api.RequestSeries](t)(c.RequestSeries(ctx, api.RequestFilter{Vault: "default"}, 30)).Points), 30)
 	expect(t, len(ok[api.RefusedHostList](t)(c.RefusedHosts(ctx, api.RequestFilter{Vault: "default"})).Hosts), 0)
-	expect(t, ok[api.PolicyVerdict](t)(c.CheckPolicy(ctx, "default", "GET", "other.test")).Allowed, false)
+	question := api.PolicyQuestion{Vault: "default", Method: "GET", URL: "other.test"}
+	expect(t, ok[api.PolicyVerdict](t)(c.CheckPolicy(ctx, question)).Allowed, false)
+	question.Headers = map[string]string{"accept": "*/*"}
+	expect(t, ok[api.PolicyVerdict](t)(c.CheckPolicy(ctx, question)).Allowed, false)
 	expect(t, ok[api.ReplayResponse](t)(c.ReplayPolicy(ctx, api.ReplayRequest{Vault: "default", Services: []vault.Service{}})).Vault, "default")
 }
 

@@ -135,6 +135,7 @@ var matrix = []row{
 	{"GET /v1/hosts", "/v1/hosts", "", "-", "                                      111 .bf. bbbbb ffffff1"},
 	{"GET /v1/events", "/v1/events" + q, "", "record.read", "                      111 .vf. f...v ffffff1"},
 	{"GET /v1/events", "/v1/events", "", "instance.record", "                      111 .ff. fffff ffffff1"},
+	{"POST /v1/policy/check", "/v1/policy/check", `{"vault":"default","method":"GET","url":"https://api.test/v1/"}`, "vault.read", "111 .vf. ....v ffffff1"},
 	{"GET /v1/policy/check", "/v1/policy/check" + q + "&method=GET&url=https://api.test/v1/", "", "vault.read", "111 .vf. ....v ffffff1"},
 	{"POST /v1/policy/replay", "", `{"vault":"default","services":[]}`, "record.read", "111 .vf. f...v ffffff1"},
 }

@@ -292,7 +292,7 @@ type actionSchema string
 
 // Schema implements huma.SchemaProvider.
 func (actionSchema) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeString, Enum: []any{string(policy.ActionAllow), string(policy.ActionDeny)}, Default: string(policy.ActionAllow)}
+	return &huma.Schema{Type: huma.TypeString, Enum: []any{string(policy.ActionAllow), string(policy.ActionDeny), string(policy.ActionAsk)}, Default: string(policy.ActionAllow)}
 }
 
 // refusalSchema is errorBody with the codes there are.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"net/textproto"
 	"time"
 
 	"agentvault/vault"
@@ -37,6 +38,7 @@ type (
 		inVault
 		Method string `query:"method,required" doc:"As in GET."`
 		URL    string `query:"url,required" doc:"As in https://api.example.com/v1/things. Without a scheme it is https."`
+		Agent  string `query:"agent" doc:"Name of the agent that would send it."`
 	}
 )
 
@@ -108,14 +110,37 @@ func (s *server) listHosts(ctx context.Context, c call[hostsIn]) (RefusedHostLis
 }
 
 func (s *server) checkPolicy(ctx context.Context, c call[checkIn]) (PolicyVerdict, error) {
-	v, err := s.Registry.CheckPolicy(ctx, c.caller, c.in.Vault, c.in.Method, c.in.URL)
+	return s.answerPolicy(ctx, c.caller, vault.PolicyQuestion{Vault: c.in.Vault, Method: c.in.Method, URL: c.in.URL, Agent: c.in.Agent})
+}
+
+func (s *server) explainPolicy(ctx context.Context, c call[PolicyQuestion]) (PolicyVerdict, error) {
+	q := vault.PolicyQuestion{Vault: c.in.Vault, Method: c.in.Method, URL: c.in.URL, Agent: c.in.Agent, Body: c.in.Content}
+	for name, value := range c.in.Headers {
+		if q.Header == nil {
+			q.Header = make(map[string][]string)
+		}
+		name = textproto.CanonicalMIMEHeaderKey(name)
+		q.Header[name] = append(q.Header[name], value)
+	}
+	return s.answerPolicy(ctx, c.caller, q)
+}
+
+func (s *server) answerPolicy(ctx context.Context, by vault.Caller, q vault.PolicyQuestion) (PolicyVerdict, error) {
+	v, err := s.Registry.CheckPolicy(ctx, by, q)
 	if err != nil {
 		return PolicyVerdict{}, err
 	}
 	out := PolicyVerdict{
 		Vault: v.Vault, Method: v.Method, Target: v.Target, Path: v.Path, Allowed: v.Allowed, Reason: v.Reason,
 		Service: v.Service, AuthType: v.AuthType, Rule: v.RuleText, Credentials: []VerdictCredential{},
-		AllowedMethods: texts(v.AllowedMethods), Tunnel: v.Tunnel, Fault: v.Fault, Explanation: v.Explanation,
+		AllowedMethods: texts(v.AllowedMethods), Tunnel: v.Tunnel, Fault: v.Fault, Explanation: v.Explanation, Steps: []PolicyStep{},
+	}
+	for _, step := range v.Steps {
+		ps := PolicyStep{Service: step.Service, Rule: step.RuleText, Finding: step.Finding}
+		if step.Rule >= 0 {
+			ps.RuleIndex = &step.Rule
+		}
+		out.Steps = append(out.Steps, ps)
 	}
 	if v.Rule >= 0 {
 		out.RuleIndex = &v.Rule

@@ -99,6 +99,25 @@ type PolicyVerdict struct {
 	Tunnel         bool                `json:"tunnel" doc:"The proxy entrance lets it through unseen."`
 	Fault          string              `json:"fault" doc:"What the agent would get; empty when it goes out."`
 	Explanation    string              `json:"explanation"`
+	Steps          []PolicyStep        `json:"steps" doc:"What the decision looked at, in its order."`
+}
+
+// PolicyStep is a service, or a rule of one, that a decision looked at.
+type PolicyStep struct {
+	Service   string       `json:"service"`
+	RuleIndex *int         `json:"rule_index" doc:"Null: the service itself."`
+	Rule      *policy.Rule `json:"rule,omitempty"`
+	Finding   string       `json:"finding" doc:"What it came to: other_port, other_path, other_method, condition_false, condition_unsure, path_ambiguous, disabled or matches."`
+}
+
+// PolicyQuestion is the body of POST /v1/policy/check.
+type PolicyQuestion struct {
+	Vault   string            `json:"vault"`
+	Method  string            `json:"method" doc:"As in GET."`
+	URL     string            `json:"url" doc:"As in https://api.example.com/v1/things. Without a scheme it is https."`
+	Agent   string            `json:"agent,omitempty" doc:"Name of the agent that would send it."`
+	Headers map[string]string `json:"headers,omitempty" doc:"Its header, for conditions."`
+	Content *string           `json:"body,omitempty" doc:"Its body, for conditions. Without it, what depends on the body is left open."`
 }
 
 // VerdictCredential is a key that a service injects.

@@ -114,6 +114,7 @@ func (s *server) vaultTable() []section {
 		),
 		about("policy", "What would happen.",
 			on("GET /v1/policy/check", "checkPolicy", "Say what would happen to a request, and why.", person, s.checkPolicy),
+			on("POST /v1/policy/check", "explainPolicy", "Say what would happen to a request with a header and a body, and why.", person, s.explainPolicy).upTo(maxApplyBody),
 			on("POST /v1/policy/replay", "replayPolicy", "Say which recorded requests other services would decide otherwise.", person, s.replayPolicy).upTo(maxApplyBody),
 		),
 	}

@@ -14,8 +14,8 @@ import (
 	"agentvault/broker/ending"
 	"agentvault/broker/scrub"
 	"agentvault/broker/upstream"
-	"agentvault/policy"
 	"agentvault/policy/inject"
+	"agentvault/policy/when"
 )
 
 // A Request is what an entrance found in an agent's request: who presents
@@ -45,7 +45,13 @@ type exchange struct {
 	session *session   // admit
 	vault   *vaultView // admit
 	service *service   // decide; nil when none matched
-	values  *scrub.Set // decide: what must not come back; nil: nothing is masked
+	input   when.Input // decide: what conditions look at, before the body was read
+
+	// The body as conditions look at it.
+	judged      []byte
+	judgedState when.BodyState
+
+	values *scrub.Set // decide: what must not come back; nil: nothing is masked
 
 	whole    []byte // the agent's body, where something needed all of it
 	hasWhole bool
@@ -144,18 +150,6 @@ func (e *exchange) admit() *Fault {
 	e.occupies = true
 	e.ctx.Begin(e.r.Context())
 	return nil
-}
-
-// decide asks the vault's Set about the very bytes that would be sent.
-func (e *exchange) decide() *Fault {
-	e.use.query = policy.Query{
-		Scheme: e.Target.Scheme, Host: e.Target.Host, Port: e.Target.Port,
-		Method: e.r.Method, Path: e.Path,
-	}
-	var f *Fault
-	e.service, f = e.vault.decide(e.use.query)
-	e.values = e.service.scrubs(e.vault)
-	return e.hinting(f)
 }
 
 // hinting adds to a host that is not allowed how to ask for it.

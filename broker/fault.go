@@ -19,6 +19,7 @@ const (
 	CodeServiceDisabled   = "service_disabled"
 	CodeMethodNotAllowed  = "method_not_allowed"
 	CodePathNotAllowed    = "path_not_allowed"
+	CodeConditionNotMet   = "condition_not_met"
 	CodeVaultForbidden    = "vault_forbidden"
 	CodeNetworkBlocked    = "network_blocked"
 	CodeVaultNotFound     = "vault_not_found"
@@ -53,6 +54,7 @@ var faultKinds = map[string]FaultKind{
 	CodeServiceDisabled:   {Status: 403, When: "the service is disabled", Next: "the service for this host is disabled; a person can enable it"},
 	CodeMethodNotAllowed:  {Status: 403, When: "the service's rules do not allow the method; carries `allowed_methods`", Next: "the service's rules do not allow this method here"},
 	CodePathNotAllowed:    {Status: 403, When: "the service's rules do not allow the path, or two readers could read it differently", Next: "the service's rules do not allow this path"},
+	CodeConditionNotMet:   {Status: 403, When: "the service's rules allow the request under a condition only, such as one about its body, and it does not meet it, or that cannot be told", Next: "the service's rules allow this under a condition that the request does not meet"},
 	CodeVaultForbidden:    {Status: 403, When: "the agent has no access to this vault", Next: "this agent has no access to that vault; a person can grant it"},
 	CodeNetworkBlocked:    {Status: 403, When: "the host's address is private, local or otherwise not to be reached", Next: "the host's address is not on the public internet; a person can allow its network with network.allow"},
 	CodeVaultNotFound:     {Status: 404, When: "unknown vault", Next: "there is no vault of that name"},

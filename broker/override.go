@@ -105,8 +105,9 @@ func (e *exchange) wouldAllow(where, method string) *Fault {
 	}
 	q := e.use.query
 	q.Method = method
-	_, f := e.vault.decide(q)
-	if f == nil {
+	q.Input = e.inputFor(method)
+	d, f := e.vault.decide(q)
+	if f == nil && (!d.ask || e.use.asked) {
 		return nil
 	}
 	f = NewFault(CodeMethodNotAllowed)

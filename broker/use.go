@@ -13,6 +13,7 @@ type use struct {
 	by      [32]byte     // the digest of the session's token
 	vault   string       // the vault's id
 	service *service     // nil for a blind tunnel
+	asked   bool         // a person allowed it
 	blank   bool         // the vault had no values, so nothing is masked
 	query   policy.Query // what was decided
 
@@ -79,8 +80,8 @@ func (u *use) refusedBy(v *View) *Fault {
 		}
 		return NewFault(CodeForbidden)
 	}
-	s, f := vv.decide(u.query)
-	if f == nil && (!s.same(u.service) || u.blank && !vv.values.Empty()) {
+	d, f := vv.decide(u.query)
+	if d.body || f == nil && (!d.service.same(u.service) || d.ask && !u.asked || u.blank && !vv.values.Empty()) {
 		f = NewFault(CodeUnavailable)
 		f.Message = "the service was changed while the request was under way; send it again"
 	}

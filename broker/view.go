@@ -278,8 +278,15 @@ func (v *View) enforce(before *View) {
 	}
 }
 
-// decide asks the vault's Set. The service is nil when none covers the target.
-func (v *vaultView) decide(q policy.Query) (*service, *Fault) {
+// A decision is what a vault says of a request that may go out.
+type decision struct {
+	service *service // nil when none covers the target
+	ask     bool     // if a person allows it
+	body    bool     // the fault is for want of the body, which a condition looks at
+}
+
+// decide asks the vault's Set.
+func (v *vaultView) decide(q policy.Query) (decision, *Fault) {
 	d := v.set.Decide(q)
 	var s *service
 	if d.Service >= 0 && d.Service < len(v.services) && d.Reason != policy.NoService {
@@ -290,26 +297,33 @@ func (v *vaultView) decide(q policy.Query) (*service, *Fault) {
 		// granted keeps for itself, or closes, is not open by a wider one.
 		f := NewFault(CodeForbidden)
 		f.Message = "this agent was not granted the service of this host; a person can grant it"
-		return nil, f
+		return decision{}, f
 	}
-	if d.Verdict == policy.Allow && s != nil {
-		return s, nil
+	if d.Verdict != policy.Deny && s != nil {
+		return decision{service: s, ask: d.Verdict == policy.Ask}, nil
 	}
+	return decision{service: s, body: d.Reason == policy.BodyNeeded}, v.refusal(d, q)
+}
+
+// refusal is the fault of a decision.
+func (v *vaultView) refusal(d policy.Decision, q policy.Query) *Fault {
 	switch d.Reason {
 	case policy.ServiceDisabled:
-		return s, NewFault(CodeServiceDisabled)
+		return NewFault(CodeServiceDisabled)
 	case policy.MethodNotAllowed:
 		f := NewFault(CodeMethodNotAllowed)
 		f.AllowedMethods = v.set.AllowedMethods(q)
-		return s, f
+		return f
 	case policy.PathNotAllowed:
-		return s, NewFault(CodePathNotAllowed)
+		return NewFault(CodePathNotAllowed)
 	case policy.PathAmbiguous:
 		f := NewFault(CodePathNotAllowed)
 		f.Message = "this service has path rules, and the path could be read in two ways; send it without dot segments, empty segments, encoded slashes and the like"
-		return s, f
+		return f
+	case policy.ConditionNotMet, policy.BodyNeeded:
+		return conditionFault(q.Input)
 	}
-	return s, NewFault(CodeForbidden)
+	return NewFault(CodeForbidden)
 }
 
 // blind reports whether a tunnel to the target goes through un-intercepted. An

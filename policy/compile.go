@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"agentvault/policy/when"
 )
 
 // Compile checks services and makes a Set of them. The error names the service
@@ -59,7 +61,7 @@ func compile(in Service, index int) (compiled, error) {
 		if err != nil {
 			return compiled{}, fmt.Errorf("rules[%d].%w", i, err)
 		}
-		c.byPath = c.byPath || len(cr.paths) > 0
+		c.byPath = c.byPath || cr.byPath()
 		c.rules = append(c.rules, cr)
 		c.methods = append(c.methods, cr.methods...)
 	}
@@ -72,13 +74,11 @@ func compile(in Service, index int) (compiled, error) {
 }
 
 func compileRule(r Rule) (rule, error) {
-	out := rule{methods: slices.Clone(r.Methods)}
-	switch r.Action {
-	case "", ActionAllow:
-	case ActionDeny:
-		out.deny = true
+	out := rule{methods: slices.Clone(r.Methods), action: cmp.Or(r.Action, ActionAllow)}
+	switch out.action {
+	case ActionAllow, ActionDeny, ActionAsk:
 	default:
-		return rule{}, fmt.Errorf("action: %q is neither allow nor deny; leave it out to allow", r.Action)
+		return rule{}, fmt.Errorf("action: %q is neither allow, deny nor ask; leave it out to allow", r.Action)
 	}
 	for _, m := range r.Methods {
 		if up := strings.ToUpper(m); !isMethod(m) && isMethod(up) {
@@ -94,7 +94,31 @@ func compileRule(r Rule) (rule, error) {
 		}
 		out.paths = append(out.paths, g)
 	}
-	return out, nil
+	return out, out.addConditions(r)
+}
+
+func (out *rule) addConditions(r Rule) error {
+	add := func(field, expr string) error {
+		c, err := when.Compile(expr)
+		if err != nil {
+			return fmt.Errorf("%s: %w", field, err)
+		}
+		out.conditions = append(out.conditions, c)
+		return nil
+	}
+	if r.Preset != "" {
+		expr, err := when.Preset(r.Preset)
+		if err != nil {
+			return fmt.Errorf("preset: %w", err)
+		}
+		if err := add("preset", expr); err != nil {
+			return err
+		}
+	}
+	if r.When != "" {
+		return add("when", r.When)
+	}
+	return nil
 }
 
 // isMethod: RFC 9110 §9.1 allows any token; real ones are letters and "-".

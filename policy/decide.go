@@ -1,6 +1,10 @@
 package policy
 
-import "strings"
+import (
+	"strings"
+
+	"agentvault/policy/when"
+)
 
 // Decide answers a Query. It allocates nothing.
 func (s *Set) Decide(q Query) Decision {
@@ -61,30 +65,45 @@ func (c *compiled) decide(q Query) Decision {
 		d.Reason = ServiceDisabled
 		return d
 	}
-	allowed, at := c.ask(q.Method, q.Path)
-	d.Rule = at
-	switch {
-	case allowed:
-		d.Verdict, d.Reason = Allow, Allowed
-	case c.allowsSome(q.Path):
+	d.Verdict, d.Reason, d.Rule = c.ask(q)
+	if d.Reason == PathNotAllowed && c.allowsSome(q.Path) {
 		d.Reason = MethodNotAllowed
-	default:
-		d.Reason = PathNotAllowed
 	}
 	return d
 }
 
-// ask runs the rules: the first that matches decides.
-func (c *compiled) ask(method, path string) (allowed bool, at int) {
+// ask runs the rules: the first that matches decides, and its index comes back.
+func (c *compiled) ask(q Query) (v Verdict, why Reason, at int) {
 	if len(c.rules) == 0 {
-		return true, -1
+		return Allow, Allowed, -1
 	}
+	why = PathNotAllowed
 	for i := range c.rules {
-		if r := &c.rules[i]; r.matches(method, path) {
-			return !r.deny, i
+		r := &c.rules[i]
+		if !r.matches(q.Method, q.Path) {
+			continue
+		}
+		switch met := r.met(q.Input); {
+		case met == when.True && r.action == ActionAllow:
+			return Allow, Allowed, i
+		case met == when.True && r.action == ActionAsk:
+			return Ask, Allowed, i
+		case met == when.True && len(r.conditions) == 0:
+			return Deny, PathNotAllowed, i
+		case met == when.True:
+			return Deny, ConditionNotMet, i
+		case met == when.Unknown && r.lacksBody(q.Input):
+			return Deny, BodyNeeded, i
+		case met == when.Unknown && r.action != ActionAllow:
+			return Deny, ConditionNotMet, i
+		case r.action != ActionDeny && why == PathNotAllowed:
+			why, at = ConditionNotMet, i
 		}
 	}
-	return false, -1
+	if why == PathNotAllowed {
+		at = -1
+	}
+	return Deny, why, at
 }
 
 func (r *rule) matches(method, path string) bool {
@@ -102,12 +121,52 @@ func (r *rule) matches(method, path string) bool {
 	return false
 }
 
+// met evaluates the conditions: one that is not met decides, whatever the others.
+func (r *rule) met(in *when.Input) when.Outcome {
+	met := when.True
+	for _, c := range r.conditions {
+		if in == nil {
+			return when.Unknown
+		}
+		switch c.Eval(in) {
+		case when.False:
+			return when.False
+		case when.Unknown:
+			met = when.Unknown
+		}
+	}
+	return met
+}
+
+// lacksBody reports whether a condition looks at the body, and it was not read yet.
+func (r *rule) lacksBody(in *when.Input) bool {
+	if in == nil || in.BodyState != when.BodyUnread {
+		return false
+	}
+	for _, c := range r.conditions {
+		if c.NeedsBody() {
+			return true
+		}
+	}
+	return false
+}
+
+// byPath reports whether the rule looks at paths.
+func (r *rule) byPath() bool {
+	for _, c := range r.conditions {
+		if c.NeedsPath() {
+			return true
+		}
+	}
+	return len(r.paths) > 0
+}
+
 // names: methods are case-sensitive (RFC 9110 §9.1), but many upstreams raise
 // them. So a rule that denies DELETE denies "delete" too, and one that allows
-// it does not allow that.
+// it, or has a person asked, does not match that.
 func (r *rule) names(method string) bool {
 	for _, m := range r.methods {
-		if m == method || r.deny && strings.EqualFold(m, method) {
+		if m == method || r.action == ActionDeny && strings.EqualFold(m, method) {
 			return true
 		}
 	}
@@ -117,12 +176,25 @@ func (r *rule) names(method string) bool {
 // commonMethods stand for "every method" in a list that people read.
 var commonMethods = []string{"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
 
-// allowsSome reports whether the rules allow some method on the path.
+// allowsSome reports whether the rules allow some method on the path, if only
+// under a condition.
 func (c *compiled) allowsSome(path string) bool {
 	for _, m := range c.methods {
-		if ok, _ := c.ask(m, path); ok {
+		if c.mayAllow(m, path) {
 			return true
 		}
+	}
+	return false
+}
+
+// mayAllow reports whether the rules allow a request, if only under a condition.
+func (c *compiled) mayAllow(method, path string) bool {
+	for i := range c.rules {
+		r := &c.rules[i]
+		if !r.matches(method, path) || r.action == ActionDeny && len(r.conditions) > 0 {
+			continue
+		}
+		return r.action != ActionDeny
 	}
 	return false
 }
@@ -138,7 +210,7 @@ func (s *Set) AllowedMethods(q Query) []string {
 		return allowed
 	}
 	for _, m := range c.methods {
-		if ok, _ := c.ask(m, q.Path); ok {
+		if c.mayAllow(m, q.Path) {
 			allowed = append(allowed, m)
 		}
 	}

@@ -1,5 +1,7 @@
 package policy
 
+import "agentvault/policy/when"
+
 // A Service is what a decision needs to know of a service.
 type Service struct {
 	Name    string // for errors
@@ -9,12 +11,18 @@ type Service struct {
 	Rules   []Rule // none: everything on the host
 }
 
-// A Rule allows or denies methods and paths. Of a service's rules the first
-// that matches decides, and where there are rules and none matches, the
-// request is denied.
+// A Rule says what is done to requests of some methods and paths that meet its
+// conditions. Of a service's rules the first that matches decides, and where there
+// are rules and none matches, the request is denied.
+//
+// A condition that cannot be evaluated, because the body is no JSON, say, leaves
+// open whether the rule matches. Where the outcome depends on that, the request is
+// denied.
 type Rule struct {
 	Methods []string `json:"methods,omitempty"` // upper case; none: every method
 	Paths   []string `json:"paths,omitempty"`   // globs; none: every path
+	Preset  string   `json:"preset,omitempty"`  // a condition by name: see [when.Preset]
+	When    string   `json:"when,omitempty"`    // a condition in CEL: see [when.Compile]
 	Action  Action   `json:"action,omitempty"`  // "" means allow
 }
 
@@ -24,6 +32,7 @@ type Action string
 const (
 	ActionAllow Action = "allow"
 	ActionDeny  Action = "deny"
+	ActionAsk   Action = "ask" // a person decides on each request
 )
 
 // A Query is a request as policy sees it. The broker fills in every field from
@@ -34,6 +43,9 @@ type Query struct {
 	Port   uint16 // never 0
 	Method string // upper case, as sent
 	Path   string // escaped: the very bytes that will go upstream
+
+	// Input is what conditions look at. Without it none can be evaluated.
+	Input *when.Input
 }
 
 // A Verdict is whether a request may leave.
@@ -42,6 +54,7 @@ type Verdict uint8
 const (
 	Deny Verdict = iota // the zero value
 	Allow
+	Ask // a person decides; the reason is Allowed
 )
 
 // A Reason is why.
@@ -54,10 +67,12 @@ const (
 	MethodNotAllowed               // its rules allow other methods on this path
 	PathNotAllowed                 // its rules allow no method on this path
 	PathAmbiguous                  // path rules apply, and the path has two readings
+	ConditionNotMet                // its rules allow it under a condition that it does not meet, or that cannot be evaluated
+	BodyNeeded                     // a condition looks at the body, which the Input does not have yet
 	Allowed
 )
 
-var reasonNames = [...]string{"none", "no_service", "service_disabled", "method_not_allowed", "path_not_allowed", "path_ambiguous", "allowed"}
+var reasonNames = [...]string{"none", "no_service", "service_disabled", "method_not_allowed", "path_not_allowed", "path_ambiguous", "condition_not_met", "body_needed", "allowed"}
 
 func (r Reason) String() string {
 	if int(r) < len(reasonNames) {
@@ -93,7 +108,8 @@ type compiled struct {
 }
 
 type rule struct {
-	methods []string
-	paths   []*glob
-	deny    bool
+	methods    []string
+	paths      []*glob
+	conditions []*when.Condition // all of them must hold
+	action     Action            // never ""
 }

@@ -238,7 +238,7 @@ func TestCompileRefuses(t *testing.T) {
 		{policy.Service{Name: "s", Host: "a.example.com", Rules: []policy.Rule{{Paths: []string{"v1"}}}}, `service "s": rules[0].paths: "v1": a path begins with /`},
 		{policy.Service{Name: "s", Host: "a.example.com", Rules: []policy.Rule{{Paths: []string{"/a/../b"}}}}, `service "s": rules[0].paths: `},
 		{policy.Service{Name: "s", Host: "a.example.com", Rules: []policy.Rule{{Paths: []string{"/a?b"}}}}, `service "s": rules[0].paths: `},
-		{policy.Service{Name: "s", Host: "a.example.com", Rules: []policy.Rule{{Action: "maybe"}}}, `service "s": rules[0].action: "maybe" is neither allow nor deny`},
+		{policy.Service{Name: "s", Host: "a.example.com", Rules: []policy.Rule{{Action: "maybe"}}}, `service "s": rules[0].action: "maybe" is neither allow, deny nor ask`},
 	}
 	for _, r := range rows {
 		_, err := policy.Compile([]policy.Service{r.service})

@@ -2,12 +2,14 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"agentvault/policy"
 	"agentvault/policy/inject"
+	"agentvault/policy/when"
 )
 
 // A Verdict is what would happen to a request, and why.
@@ -27,6 +29,24 @@ type Verdict struct {
 	Tunnel         bool                // no service names the host, and the proxy entrance lets it through unseen
 	Fault          string              // code that the agent would get; "" when the request goes out
 	Explanation    string              // all of it in a sentence
+	Steps          []VerdictStep       // what the decision looked at, in its order
+}
+
+// A PolicyQuestion is a request that an agent of a vault might send.
+type PolicyQuestion struct {
+	Vault, Method string
+	URL           string // a missing scheme is https
+	Agent         string // name; "": nobody in particular
+	Header        map[string][]string
+	Body          *string // nil: it is not known
+}
+
+// A VerdictStep is a service, or a rule of one, that a decision looked at.
+type VerdictStep struct {
+	Service  string
+	Rule     int          // index of its rule; -1: the service itself
+	RuleText *policy.Rule // of Rule
+	Finding  string       // policy.Finding
 }
 
 // A VerdictCredential is a key that a service injects.
@@ -38,23 +58,26 @@ type VerdictCredential struct {
 // ReasonMalformed is a Verdict's Reason where policy is not even asked.
 const ReasonMalformed = "malformed"
 
-// CheckPolicy says what would happen if an agent of the vault sent a request. A
-// missing scheme in the URL is https. Limits, the network guard and the
-// upstream are not asked.
-func (r *Registry) CheckPolicy(ctx context.Context, c Caller, vaultName, method, rawURL string) (Verdict, error) {
+// CheckPolicy says what would happen if an agent of the vault sent a request.
+// Limits, the network guard and the upstream are not asked.
+func (r *Registry) CheckPolicy(ctx context.Context, c Caller, asked PolicyQuestion) (Verdict, error) {
 	if err := r.allow(c, actReadVault, nil); err != nil {
 		return Verdict{}, err
 	}
-	target, path, query, err := policy.ParseURL(rawURL)
+	target, path, query, err := policy.ParseURL(asked.URL)
 	if err != nil {
 		return Verdict{}, badRequest("url: %v", err)
 	}
+	method := asked.Method
 	if method == "" {
 		return Verdict{}, badRequest("method: it is missing, as in GET")
 	}
 	var v Vault
+	grant := Grant{}
 	err = r.store.Read(ctx, func(tx Tx) (err error) {
-		v, err = r.wholeVault(tx, c, actReadVault, vaultName)
+		if v, err = r.wholeVault(tx, c, actReadVault, asked.Vault); err == nil && asked.Agent != "" {
+			grant, err = grantOf(tx, asked.Agent, v)
+		}
 		return err
 	})
 	if err != nil {
@@ -71,11 +94,40 @@ func (r *Registry) CheckPolicy(ctx context.Context, c Caller, vaultName, method,
 		out.Reason, out.Fault, out.Explanation = ReasonMalformed, "bad_request", "refused, whatever the services: "+problem
 		return out, nil
 	}
-	out.decide(v, set, policy.Query{Scheme: target.Scheme, Host: target.Host, Port: target.Port, Method: method, Path: path}, target)
+	out.decide(v, set, policy.Query{
+		Scheme: target.Scheme, Host: target.Host, Port: target.Port, Method: method, Path: path,
+		Input: asked.input(method, path, query, r.now()),
+	}, target)
+	if out.Service != "" && !grant.includes(out.Service) {
+		out.Allowed, out.Fault = false, "forbidden"
+		out.Explanation = fmt.Sprintf("refused: the agent %s was not granted the service %s, which covers it", asked.Agent, out.Service)
+	}
 	if out.Service == "" {
 		out.Explanation += expiredWords(all, target, r.now())
 	}
 	return out, nil
+}
+
+// grantOf is what an agent may do in a vault.
+func grantOf(tx Tx, agent string, v Vault) (Grant, error) {
+	a, err := tx.AgentByName(agent)
+	if errors.Is(err, ErrNotFound) {
+		return Grant{}, refuse(CodeNotFound, "there is no agent %q", shorten(agent))
+	}
+	g, ok := a.Vaults[v.ID]
+	if err == nil && !ok {
+		err = refuse(CodeVaultForbidden, "the agent %s has no access to the vault %s; a person can grant it", a.Name, v.Name)
+	}
+	return g, err
+}
+
+// input is what conditions look at.
+func (q PolicyQuestion) input(method, path, query string, now time.Time) *when.Input {
+	in := &when.Input{Method: method, Path: path, RawQuery: query, Header: q.Header, Agent: q.Agent, Now: now.UnixNano()}
+	if q.Body != nil {
+		in.Body, in.BodyState = []byte(*q.Body), when.BodyWhole
+	}
+	return in
 }
 
 // expiredWords names a service that covered the target until it ended.
@@ -102,6 +154,14 @@ func compileServices(services []Service) (*policy.Set, error) {
 func (o *Verdict) decide(v Vault, set *policy.Set, q policy.Query, t policy.Target) {
 	d := set.Decide(q)
 	o.Allowed, o.Reason, o.Rule = d.Verdict == policy.Allow, d.Reason.String(), d.Rule
+	for _, step := range set.Trace(q) {
+		s := v.Services[step.Service]
+		vs := VerdictStep{Service: s.Name, Rule: step.Rule, Finding: string(step.Finding)}
+		if step.Rule >= 0 {
+			vs.RuleText = &s.Rules[step.Rule]
+		}
+		o.Steps = append(o.Steps, vs)
+	}
 	if d.Service < 0 {
 		o.Tunnel = d.Reason == policy.NoService && v.UnmatchedHosts == UnmatchedTunnel &&
 			q.Scheme == "https" && !t.IsIP() && !set.Covers(q.Scheme, q.Host, q.Port)
@@ -139,6 +199,8 @@ func (o *Verdict) fault(why policy.Reason) string {
 		return "method_not_allowed"
 	case policy.PathNotAllowed, policy.PathAmbiguous:
 		return "path_not_allowed"
+	case policy.ConditionNotMet, policy.BodyNeeded:
+		return "condition_not_met"
 	}
 	return "forbidden"
 }
@@ -162,6 +224,10 @@ func (o *Verdict) explain(why policy.Reason) string {
 		return fmt.Sprintf("refused: %s; on this path the service %s allows %s", o.deniedBy(), o.Service, strings.Join(o.AllowedMethods, ", "))
 	case policy.PathNotAllowed:
 		return fmt.Sprintf("refused: %s, nor does the service allow another method on this path", o.deniedBy())
+	case policy.ConditionNotMet:
+		return fmt.Sprintf("refused: the condition of rule %d of the service %s is not met, or cannot be told", o.Rule, o.Service)
+	case policy.BodyNeeded:
+		return fmt.Sprintf("it depends: rule %d of the service %s looks at the body", o.Rule, o.Service)
 	case policy.PathAmbiguous:
 		return "refused: path rules apply, and this path could be read in two ways"
 	}

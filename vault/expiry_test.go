@@ -19,7 +19,7 @@ func TestServiceLasts(t *testing.T) {
 	diff(t, "its end", end, s.ExpiresAt)
 	check := func() vault.Verdict {
 		t.Helper()
-		v, err := f.CheckPolicy(t.Context(), f.owner, mainVault, "GET", "https://api.stripe.com/v1/charges")
+		v, err := f.CheckPolicy(t.Context(), f.owner, vault.PolicyQuestion{Vault: mainVault, Method: "GET", URL: "https://api.stripe.com/v1/charges"})
 		must(t, err)
 		return v
 	}

@@ -86,7 +86,16 @@ func (r reach) words(rule policy.Rule) string {
 	if len(rule.Paths) > 0 {
 		paths = strings.Join(rule.Paths, ", ")
 	}
-	return fmt.Sprintf("%s on %s of %s, %s", methods, paths, r.base, r.with)
+	conditions := ""
+	if rule.Action == policy.ActionAsk {
+		conditions = ", each after a person has allowed it"
+	}
+	for _, c := range []string{rule.Preset, rule.When} {
+		if c != "" {
+			conditions += ", if " + c
+		}
+	}
+	return fmt.Sprintf("%s on %s of %s, %s%s", methods, paths, r.base, r.with, conditions)
 }
 
 // schemeOf is the scheme of a service, as URLs begin.

@@ -15,7 +15,7 @@ type Replay struct {
 	Vault     string
 	Requests  int64 // looked at
 	Distinct  int   // that policy can tell apart
-	Skipped   int64 // requests whose path is not in the log, or that policy was not asked about
+	Skipped   int64 // requests whose path is not in the log, that policy was not asked about, or of which a condition decides
 	Flips     []Flip
 	Truncated bool // there were more distinct requests, or flips, than are looked at
 }
@@ -100,6 +100,12 @@ func (s side) decide(q policy.Query) Decided {
 	return out
 }
 
+// conditional reports whether the outcome depends on a condition: the log has too
+// little of a request to tell.
+func (d Decided) conditional() bool {
+	return d.Reason == policy.ConditionNotMet.String() || d.Reason == policy.BodyNeeded.String()
+}
+
 func (r *Replay) compare(s RequestShape, before, after side) {
 	if r.Distinct == maxShapes {
 		r.Truncated = true
@@ -115,6 +121,8 @@ func (r *Replay) compare(s RequestShape, before, after side) {
 	q := policy.Query{Scheme: t.Scheme, Host: t.Host, Port: t.Port, Method: s.Method, Path: s.Path}
 	was, would := before.decide(q), after.decide(q)
 	switch {
+	case was.conditional() || would.conditional():
+		r.Skipped += s.Count
 	case was.Allowed == would.Allowed:
 	case len(r.Flips) == maxFlips:
 		r.Truncated = true

@@ -333,7 +333,7 @@ func TestCheckPolicy(t *testing.T) {
 		{method: "GET", url: "open.example.com/a b", reason: "malformed", rule: -1, fault: "bad_request",
 			explanation: "refused, whatever the services: a request target must not hold spaces or control characters"},
 	} {
-		v, err := f.CheckPolicy(t.Context(), f.owner, mainVault, row.method, row.url)
+		v, err := f.CheckPolicy(t.Context(), f.owner, vault.PolicyQuestion{Vault: mainVault, Method: row.method, URL: row.url})
 		must(t, err)
 		what := row.method + " " + row.url
 		if v.Allowed != row.allowed || v.Reason != row.reason || v.Service != row.service || v.Fault != row.fault || v.Rule != row.rule || v.Explanation != row.explanation {
@@ -359,12 +359,12 @@ func TestCheckPolicy(t *testing.T) {
 		"https://10.1/":            `url: host "10.1": it ends in a number but is not an IPv4 address in its usual form, as in 192.0.2.1`,
 		"gopher://api.example.com": `url: host "api.example.com": the scheme is neither https nor http`,
 	} {
-		_, err := f.CheckPolicy(t.Context(), f.owner, mainVault, "GET", url)
+		_, err := f.CheckPolicy(t.Context(), f.owner, vault.PolicyQuestion{Vault: mainVault, Method: "GET", URL: url})
 		refused(t, url, vault.CodeBadRequest, message, err)
 	}
-	_, err = f.CheckPolicy(t.Context(), f.owner, mainVault, "", "api.stripe.com")
+	_, err = f.CheckPolicy(t.Context(), f.owner, vault.PolicyQuestion{Vault: mainVault, Method: "", URL: "api.stripe.com"})
 	refused(t, "no method", vault.CodeBadRequest, "method: it is missing, as in GET", err)
-	_, err = f.CheckPolicy(t.Context(), f.owner, "no-vault", "GET", "api.stripe.com")
+	_, err = f.CheckPolicy(t.Context(), f.owner, vault.PolicyQuestion{Vault: "no-vault", Method: "GET", URL: "api.stripe.com"})
 	wantCode(t, "another vault", vault.CodeVaultNotFound, err)
 }
 
@@ -384,7 +384,7 @@ func TestCheckPolicyOfABlindTunnel(t *testing.T) {
 		"https://other.example.com": true, "https://other.example.com:8443": true,
 		"http://other.example.com": false, "https://192.0.2.1": false, "https://api.stripe.com:8443": true, "https://api.stripe.com": false,
 	} {
-		v, err := f.CheckPolicy(t.Context(), f.owner, mainVault, "GET", url)
+		v, err := f.CheckPolicy(t.Context(), f.owner, vault.PolicyQuestion{Vault: mainVault, Method: "GET", URL: url})
 		must(t, err)
 		if v.Tunnel != want || v.Tunnel && (v.Allowed || !strings.Contains(v.Explanation, "blind tunnel")) {
 			t.Errorf("%s: %+v, want a tunnel: %t", url, v, want)

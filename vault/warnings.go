@@ -90,7 +90,7 @@ func allowsAll(rules []policy.Rule) bool {
 		return true
 	}
 	last := rules[len(rules)-1]
-	return last.Action != policy.ActionDeny && len(last.Methods) == 0 && len(last.Paths) == 0
+	return (last.Action == "" || last.Action == policy.ActionAllow) && len(last.Methods) == 0 && len(last.Paths) == 0 && last.Preset == "" && last.When == ""
 }
 
 // openings are hosts that a service keeps closed, or by rules, and that another

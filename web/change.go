@@ -129,13 +129,13 @@ func lines(name string, value json.RawMessage) ([]string, error) {
 	}
 	if name == "rules" {
 		var rules []struct {
-			Action         string
-			Methods, Paths []string
+			Action, Preset, When string
+			Methods, Paths       []string
 		}
 		err := json.Unmarshal(value, &rules)
 		var words []string
 		for _, r := range rules {
-			words = append(words, shown.Rule(r.Action, r.Methods, r.Paths))
+			words = append(words, shown.Rule(r.Action, r.Methods, r.Paths, r.Preset, r.When))
 		}
 		return words, err
 	}

@@ -72,8 +72,8 @@ func Age(t, now time.Time) string {
 }
 
 // Rule is a service's rule in words. Action "" is allow; no methods or paths are
-// all of them.
-func Rule(action string, methods, paths []string) string {
+// all of them, and preset and when are its conditions.
+func Rule(action string, methods, paths []string, preset, when string) string {
 	words := []string{"allow", "every method", "every path"}
 	if action != "" {
 		words[0] = action
@@ -84,7 +84,24 @@ func Rule(action string, methods, paths []string) string {
 	if len(paths) > 0 {
 		words[2] = strings.Join(paths, ", ")
 	}
-	return Plain(fmt.Sprintf("%s %s on %s", words[0], words[1], words[2]))
+	return Plain(fmt.Sprintf("%s %s on %s", words[0], words[1], words[2]) + Conditions(preset, when))
+}
+
+// Conditions are a rule's conditions in words, to stand behind what they are
+// conditions of.
+func Conditions(preset, when string) string {
+	words := ""
+	if preset != "" {
+		words = " if " + preset
+	}
+	switch {
+	case when == "":
+	case preset == "":
+		words = " if " + when
+	default:
+		words += " and " + when
+	}
+	return Plain(words)
 }
 
 // A Host is the host of a service, taken apart. Every part is harmless.

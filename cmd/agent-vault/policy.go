@@ -3,9 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -16,30 +18,127 @@ import (
 
 func policyCommand() *cobra.Command {
 	return group("policy", "Ask what would happen to a request, and what a change would change",
-		policyCheckCommand(), policyReplayCommand())
+		policyCheckCommand(), policyExplainCommand(), policyReplayCommand())
+}
+
+// findings are a decision's steps in words.
+var findings = map[policy.Finding]string{
+	policy.OtherPort:      "is for another scheme or port",
+	policy.OtherPath:      "is for other paths",
+	policy.OtherMethod:    "is for other methods",
+	policy.Unmet:          "its condition does not hold",
+	policy.Untold:         "its condition cannot be told",
+	policy.TwoReadings:    "the path could be read in two ways",
+	policy.DisabledAnyway: "is disabled",
+	policy.Matches:        "matches",
 }
 
 func policyCheckCommand() *cobra.Command {
-	var o output
-	var vaultName string
-	c := &cobra.Command{
+	return askingCommand(&cobra.Command{
 		Use:   "check METHOD URL",
 		Short: "Say what would happen to a request, and why",
 		Long: `Say what would happen if an agent of the vault sent this request, and why: which
 service and rule decide, and which credentials go out. Nothing is sent. Limits,
-the addresses of the host and the upstream are not looked at.`,
+the addresses of the host and the upstream are not looked at. Rules with
+conditions are held against --agent, --header and --body.`,
 		Example: `  agent-vault policy check --vault default GET https://api.github.com/user
-  agent-vault policy check POST api.stripe.com/v1/charges -o json`,
-		Args: exactly("METHOD", "URL"), ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(c *cobra.Command, args []string) error {
-			return printAnswer(c, &o, func(client *api.Client) (api.PolicyVerdict, error) {
-				return client.CheckPolicy(c.Context(), vaultOrDefault(vaultName), strings.ToUpper(args[0]), args[1])
-			}, printVerdict)
-		},
+  agent-vault policy check POST api.stripe.com/v1/charges -o json
+  agent-vault policy check POST api.example.com/pay --body '{"amount": 700}'`,
+	}, printVerdict)
+}
+
+func policyExplainCommand() *cobra.Command {
+	return askingCommand(&cobra.Command{
+		Use:   "explain METHOD URL",
+		Short: "Show all that a decision looks at, in its order",
+		Long: `Show what would happen if an agent of the vault sent this request, as policy check
+does, and on the way there each service of the host and each of its rules, with
+what it came to.`,
+		Example: `  agent-vault policy explain DELETE https://api.github.com/repos/acme/site
+  agent-vault policy explain POST api.example.com/graphql --header 'Content-Type: application/json' --body @query.json`,
+	}, func(w io.Writer, v api.PolicyVerdict) {
+		for i, step := range v.Steps {
+			fmt.Fprintf(w, "%2d. %s\n", i+1, shownStep(step))
+		}
+		printVerdict(w, v)
+	})
+}
+
+// askingCommand makes of c a command that asks about a request.
+func askingCommand(c *cobra.Command, print func(io.Writer, api.PolicyVerdict)) *cobra.Command {
+	var o output
+	var q api.PolicyQuestion
+	var headers []string
+	var body string
+	c.Args, c.ValidArgsFunction = exactly("METHOD", "URL"), cobra.NoFileCompletions
+	c.RunE = func(c *cobra.Command, args []string) (err error) {
+		q.Method, q.URL = strings.ToUpper(args[0]), args[1]
+		if q.Headers, err = readHeaders(c, headers); err != nil {
+			return err
+		}
+		if c.Flags().Changed("body") {
+			if q.Content, err = readBody(c, body); err != nil {
+				return err
+			}
+		}
+		return printAnswer(c, &o, func(client *api.Client) (api.PolicyVerdict, error) {
+			q.Vault = vaultOrDefault(q.Vault)
+			return client.CheckPolicy(c.Context(), q)
+		}, print)
 	}
-	addVault(c, &vaultName)
+	addVault(c, &q.Vault)
+	c.Flags().StringVar(&q.Agent, "agent", "", "the agent that would send it")
+	completeFlag(c, "agent", flagOf(agentNames))
+	c.Flags().StringArrayVarP(&headers, "header", "H", nil, "a field of its header, as in 'Content-Type: application/json', repeatable")
+	c.Flags().StringVar(&body, "body", "", "its body, @FILE for that of a file, @- for standard input")
 	o.add(c)
 	return c
+}
+
+func readHeaders(c *cobra.Command, given []string) (map[string]string, error) {
+	if given == nil {
+		return nil, nil
+	}
+	headers := make(map[string]string)
+	for _, h := range given {
+		name, value, ok := strings.Cut(h, ":")
+		if !ok {
+			return nil, misused(c, "--header is written as 'Content-Type: application/json'")
+		}
+		headers[strings.TrimSpace(name)] = strings.TrimSpace(value)
+	}
+	return headers, nil
+}
+
+func readBody(c *cobra.Command, given string) (*string, error) {
+	name, isFile := strings.CutPrefix(given, "@")
+	if !isFile {
+		return &given, nil
+	}
+	var b []byte
+	var err error
+	if name == "-" {
+		b, err = io.ReadAll(stdioOf(c).in)
+	} else {
+		b, err = os.ReadFile(name)
+	}
+	text := string(b)
+	if err == nil && !utf8.ValidString(text) {
+		err = fmt.Errorf("--body %s: it is not UTF-8", plain(given))
+	}
+	return &text, err
+}
+
+// shownStep is a step of a decision, and what it came to.
+func shownStep(s api.PolicyStep) string {
+	what := "service " + plain(s.Service)
+	if s.Rule != nil && s.RuleIndex != nil {
+		what = fmt.Sprintf("rule %d of %s: %s", *s.RuleIndex, plain(s.Service), shownRule(*s.Rule))
+	}
+	if words, known := findings[policy.Finding(s.Finding)]; known {
+		return what + ": " + words
+	}
+	return what + ": " + plain(s.Finding) // of a newer server
 }
 
 func printVerdict(w io.Writer, v api.PolicyVerdict) {
@@ -65,7 +164,7 @@ func printVerdict(w io.Writer, v api.PolicyVerdict) {
 }
 
 func shownRule(r policy.Rule) string {
-	return shown.Rule(string(r.Action), r.Methods, r.Paths)
+	return shown.Rule(string(r.Action), r.Methods, r.Paths, r.Preset, r.When)
 }
 
 // replays is what policy replay prints: one for each vault of the file.

@@ -34,6 +34,7 @@ func (o Outcome) String() string {
 type Condition struct {
 	program   cel.Program
 	needsBody bool
+	needsPath bool
 }
 
 // maxExpr bounds an expression, in bytes.
@@ -63,12 +64,16 @@ func Compile(expr string) (*Condition, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Condition{program, refersToBody(checked.NativeRep())}, nil
+	tree := checked.NativeRep()
+	return &Condition{program, refersToBody(tree), refersTo(tree, "path")}, nil
 }
 
 // NeedsBody says whether the expression looks at what the body says. Without
 // one such a condition may still have an answer: ask first.
 func (c *Condition) NeedsBody() bool { return c.needsBody }
+
+// NeedsPath says whether the expression looks at the path.
+func (c *Condition) NeedsPath() bool { return c.needsPath }
 
 // Eval asks the condition about a request.
 func (c *Condition) Eval(in *Input) Outcome {
@@ -86,6 +91,16 @@ func (c *Condition) Eval(in *Input) Outcome {
 		return False
 	}
 	return Unknown
+}
+
+// refersTo says whether a name in the tree stands for a variable, likewise.
+func refersTo(tree *ast.AST, variable string) bool {
+	for _, ref := range tree.ReferenceMap() {
+		if ref.Name == variable {
+			return true
+		}
+	}
+	return false
 }
 
 // refersToBody says whether any name in the tree stands for the body. A name

@@ -1,0 +1,69 @@
+package broker_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"agentvault/broker"
+	"agentvault/policy"
+	"agentvault/vault"
+)
+
+// Conditions see the body, and what they saw goes upstream byte for byte. It is
+// read only where the outcome depends on it.
+func TestConditionsOnBodies(t *testing.T) {
+	const large = 1<<20 + 1
+	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		fmt.Fprintf(w, "%d %v %d:%.20s", r.ContentLength, r.TransferEncoding, len(body), body)
+	}), nil)
+	k.changeVault(t, func(v *vault.Vault) {
+		v.Services[0].Rules = []policy.Rule{
+			{Methods: []string{"POST"}, Paths: []string{"/pay"}, When: "json.amount < 500.0"},
+			{Methods: []string{"POST"}, Paths: []string{"/free"}, When: "path == '/free' || json.amount < 500.0"},
+		}
+	})
+	for _, tt := range []struct {
+		name, path, body, coding string
+		chunked                  bool
+		want                     string // of the upstream; "" for a refusal
+		fault                    string // a part of its message
+	}{
+		{name: "met", path: "/pay", body: `{"amount": 10}`, want: `14 [] 14:{"amount": 10}`},
+		{name: "met, in chunks", path: "/pay", body: `{"amount": 10}`, chunked: true, want: `-1 [chunked] 14:{"amount": 10}`},
+		{name: "not met", path: "/pay", body: `{"amount": 500}`, fault: "does not meet"},
+		{name: "no JSON", path: "/pay", body: `amount=10`, fault: "does not meet"},
+		{name: "nothing", path: "/pay", fault: "does not meet"},
+		{name: "too long", path: "/pay", body: `{"amount": 10, "s": "` + strings.Repeat("a", large) + `"}`, fault: "longer than 1 MiB"},
+		{name: "too long, in chunks", path: "/pay", body: `{"amount": 10, "s": "` + strings.Repeat("a", large) + `"}`, chunked: true, fault: "longer than 1 MiB"},
+		{name: "coded", path: "/pay", body: `{"amount": 10}`, coding: "gzip", fault: "Content-Encoding"},
+		{name: "it does not depend on the body", path: "/free", body: strings.Repeat("a", large), want: fmt.Sprintf("%d [] %d:aaaaaaaaaaaaaaaaaaaa", large, large)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := httptest.NewRequestWithContext(t.Context(), "POST", tt.path, io.NopCloser(strings.NewReader(tt.body)))
+			r.ContentLength = int64(len(tt.body))
+			if tt.chunked {
+				r.ContentLength = -1
+			}
+			r.Header.Set("Content-Type", "application/json")
+			if tt.coding != "" {
+				r.Header.Set("Content-Encoding", tt.coding)
+			}
+			w := httptest.NewRecorder()
+			k.Serve(w, r, k.request(t, "example.com", tt.path))
+			switch {
+			case tt.want != "" && w.Body.String() != tt.want:
+				t.Errorf("the upstream got %q, want %q", w.Body, tt.want)
+			case tt.want == "" && (code(t, w) != broker.CodeConditionNotMet || !strings.Contains(w.Body.String(), tt.fault)):
+				t.Errorf("%d %s, want %s with %q", w.Code, w.Body, broker.CodeConditionNotMet, tt.fault)
+			}
+		})
+	}
+}

@@ -1,0 +1,99 @@
+package broker
+
+import (
+	"net/http"
+	"strings"
+
+	"agentvault/policy"
+	"agentvault/policy/when"
+)
+
+// maxJudged is how long a body may be for conditions to look at it, in bytes.
+const maxJudged = 1 << 20
+
+// decide asks the vault's Set about the very bytes that would be sent. The body is
+// read only where a condition looks at it and the outcome depends on that.
+func (e *exchange) decide() *Fault {
+	e.describe(&e.input, e.r.Method) // fields of the exchange cost no allocation
+	e.use.query = policy.Query{
+		Scheme: e.Target.Scheme, Host: e.Target.Host, Port: e.Target.Port,
+		Method: e.r.Method, Path: e.Path, Input: &e.input,
+	}
+	d, f := e.vault.decide(e.use.query)
+	e.service = d.service
+	if d.body {
+		if f := e.readForConditions(); f != nil {
+			return f
+		}
+		e.use.query.Input = e.inputFor(e.r.Method)
+		d, f = e.vault.decide(e.use.query)
+	}
+	e.values = e.service.scrubs(e.vault)
+	if f == nil && d.ask {
+		f = NewFault(CodeConditionNotMet)
+		f.Message = "a person would have to allow this request, and nobody can be asked"
+	}
+	return e.hinting(f)
+}
+
+// describe tells conditions of the request with a method.
+func (e *exchange) describe(in *when.Input, method string) {
+	in.Method, in.Path, in.RawQuery, in.Header, in.Now = method, e.Path, e.RawQuery, e.r.Header, e.start.UnixNano()
+	if e.session.vault == nil {
+		in.Agent = e.session.name
+	}
+}
+
+// inputFor is what conditions look at if the request had another method.
+func (e *exchange) inputFor(method string) *when.Input {
+	in := &when.Input{Body: e.judged, BodyState: e.judgedState}
+	e.describe(in, method)
+	return in
+}
+
+// readForConditions reads the body, unless it cannot be looked at.
+func (e *exchange) readForConditions() *Fault {
+	if isCoded(e.r.Header) {
+		e.judgedState = when.BodyCoded
+		return nil
+	}
+	body, f := e.wholeBody(maxJudged)
+	switch {
+	case f != nil && f.Code == CodeRequestTooLarge:
+		e.judgedState = when.BodyTooLong
+		return nil
+	case f != nil:
+		return f
+	}
+	e.judged, e.judgedState = body, when.BodyWhole
+	return nil
+}
+
+// isCoded reports whether a body is compressed or otherwise coded.
+func isCoded(h http.Header) bool {
+	for name, values := range h {
+		if plainName(name) != "Content-Encoding" {
+			continue
+		}
+		for _, v := range values {
+			if v = strings.TrimSpace(v); v != "" && !strings.EqualFold(v, "identity") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// conditionFault refuses what does not meet a condition, or cannot be held against
+// it.
+func conditionFault(in *when.Input) *Fault {
+	f := NewFault(CodeConditionNotMet)
+	switch {
+	case in == nil:
+	case in.BodyState == when.BodyTooLong:
+		f.Message += "; its body is longer than 1 MiB, so that it was not looked at"
+	case in.BodyState == when.BodyCoded:
+		f.Message += "; its body is coded (Content-Encoding), so that it was not looked at"
+	}
+	return f
+}
