@@ -102,7 +102,7 @@ func TestOwnService(t *testing.T) {
 		{[]string{"host", "a.example.com", "auth", "bearer", "key", "sk-live-typed-here", "value.key", "sk-live-value"}, "token"},
 		{[]string{"host", "a.example.com", "auth", "bearer", "key", "", "value.key", "sk-live-value"}, "token"},
 		{[]string{"host", "a.example.com", "auth", "query", "key", "A_KEY", "value.key", "sk-live-value"}, "parameter"},
-		{[]string{"host", "a.example.com", "auth", "passthrough", "rules", "GET /v1"}, "does not begin with allow or deny"},
+		{[]string{"host", "a.example.com", "auth", "passthrough", "rules", "GET /v1"}, "does not begin with allow, ask or deny"},
 		{[]string{"host", "a.example.com", "auth", "passthrough", "rules", "deny DELETE"}, "nothing is allowed"},
 		{[]string{"host", "a.example.com", "auth", "passthrough", "rules", "allow GET /v1 POST"}, "methods come first"},
 		{[]string{"host", "a.example.com", "auth", "passthrough", "name", "No"}, "name"},

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"agentvault/api"
+	"agentvault/api/shown"
 )
 
 // ownFields are those of the form for a service that is not in the catalog.
@@ -117,39 +118,32 @@ func nameFor(host string) string {
 type typedRule struct {
 	Methods []string `json:"methods,omitempty"`
 	Paths   []string `json:"paths,omitempty"`
+	Preset  string   `json:"preset,omitempty"`
+	When    string   `json:"when,omitempty"`
 	Action  string   `json:"action,omitempty"`
 }
 
-// readRules reads a rule of each line: allow or deny, methods parted by commas
-// or *, and paths.
+// readRules reads a rule of each line: allow, ask or deny, and what it is about.
 func readRules(text string) (rules []typedRule, err error) {
 	allows := false
 	for line := range strings.Lines(text) {
-		words := strings.Fields(line)
-		if len(words) == 0 {
+		action, about, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch action {
+		case "":
 			continue
-		}
-		var r typedRule
-		switch words[0] {
-		case "allow":
+		case "allow", "ask":
 			allows = true
 		case "deny":
-			r.Action = "deny"
 		default:
-			return nil, fmt.Errorf("rules: %q does not begin with allow or deny", strings.TrimSpace(line))
+			return nil, fmt.Errorf("rules: %q does not begin with allow, ask or deny", strings.TrimSpace(line))
 		}
-		words = words[1:]
-		if len(words) > 0 && !strings.HasPrefix(words[0], "/") {
-			if words[0] != "*" {
-				r.Methods = strings.Split(strings.ToUpper(words[0]), ",")
-			}
-			words = words[1:]
+		parsed, err := shown.ParseRule(cmp.Or(strings.TrimSpace(about), "*"))
+		if err != nil {
+			return nil, fmt.Errorf("rules: %w", err)
 		}
-		for _, path := range words {
-			if !strings.HasPrefix(path, "/") {
-				return nil, fmt.Errorf("rules: methods come first, parted by commas; %q is no path, which begins with /", path)
-			}
-			r.Paths = append(r.Paths, path)
+		r := typedRule{parsed.Methods, parsed.Paths, parsed.Preset, parsed.When, action}
+		if action == "allow" {
+			r.Action = "" // what a rule does
 		}
 		rules = append(rules, r)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"agentvault/api/shown"
 	"agentvault/policy"
 	"agentvault/policy/inject"
 )
@@ -52,7 +52,7 @@ var neededFlags = map[string][]string{
 }
 
 // otherFlags of a service are not about its auth.
-var otherFlags = slices.Concat([]string{"name", "host", "scheme", "description", "auth", "allow", "deny"}, switchNames)
+var otherFlags = slices.Concat([]string{"name", "host", "scheme", "description", "auth", "allow", "ask", "deny"}, switchNames)
 
 // authFlags are all that kindFlags has.
 var authFlags = []string{"key", "username", "password", "header", "prefix", "parameter"}
@@ -71,7 +71,8 @@ func (f *serviceFlags) add(c *cobra.Command) {
 	flags.StringArrayVar(&f.headers, "header", nil, "api-key: the header's name (default Authorization); custom: 'NAME: text with {{ KEY }}', repeatable")
 	flags.StringVar(&f.prefix, "prefix", "", "api-key: what stands before the value in the header")
 	flags.StringVar(&f.parameter, "parameter", "", "query: the parameter's name")
-	flags.Var(&ruleFlag{&f.rules, policy.ActionAllow}, "allow", "rule that allows, as in 'GET,HEAD /v1/*', repeatable")
+	flags.Var(&ruleFlag{&f.rules, policy.ActionAllow}, "allow", "rule that allows, as in 'GET,HEAD /v1/*', 'POST /pay if json.amount < 500.0' or 'if read-only', repeatable")
+	flags.Var(&ruleFlag{&f.rules, policy.ActionAsk}, "ask", "rule that has a person asked, likewise, repeatable")
 	flags.Var(&ruleFlag{&f.rules, policy.ActionDeny}, "deny", "rule that refuses, as in 'DELETE', repeatable")
 	completeFlag(c, "auth", fixed(kinds...))
 	completeFlag(c, "scheme", fixed("https", "http"))
@@ -166,7 +167,7 @@ func (f *serviceFlags) checkRules(c *cobra.Command) error {
 	return nil
 }
 
-// A ruleFlag adds rules to a list that --allow and --deny share, so that their
+// A ruleFlag adds rules to a list that --allow, --ask and --deny share, so that their
 // order on the command line is that of the rules.
 type ruleFlag struct {
 	rules  *[]policy.Rule
@@ -177,25 +178,13 @@ func (f *ruleFlag) String() string { return "" }
 func (f *ruleFlag) Type() string   { return "rule" }
 
 func (f *ruleFlag) Set(s string) error {
-	words := strings.Fields(s)
-	if len(words) == 0 {
-		return errors.New("it is written as 'GET,HEAD /v1/*'; '*' is everything")
+	parsed, err := shown.ParseRule(s)
+	if err != nil {
+		return err
 	}
-	r := policy.Rule{}
-	if f.action == policy.ActionDeny { // allow is what a rule does
+	r := policy.Rule{Methods: parsed.Methods, Paths: parsed.Paths, Preset: parsed.Preset, When: parsed.When}
+	if f.action != policy.ActionAllow { // allow is what a rule does
 		r.Action = f.action
-	}
-	if !strings.HasPrefix(words[0], "/") {
-		if words[0] != "*" {
-			r.Methods = strings.Split(strings.ToUpper(words[0]), ",")
-		}
-		words = words[1:]
-	}
-	for _, path := range words {
-		if !strings.HasPrefix(path, "/") {
-			return fmt.Errorf("methods come first, parted by commas; %q is no path, which begins with /", path)
-		}
-		r.Paths = append(r.Paths, path)
 	}
 	*f.rules = append(*f.rules, r)
 	return nil

@@ -12,12 +12,16 @@ import (
 
 func TestRuleFlags(t *testing.T) {
 	for s, want := range map[string]policy.Rule{
-		"*":                    {},
-		"GET":                  {Methods: []string{"GET"}},
-		"get,head":             {Methods: []string{"GET", "HEAD"}},
-		"/v1/*":                {Paths: []string{"/v1/*"}},
-		"* /v1/*":              {Paths: []string{"/v1/*"}},
-		" GET  /v1/*  /v2/a,b": {Methods: []string{"GET"}, Paths: []string{"/v1/*", "/v2/a,b"}},
+		"*":                                 {},
+		"GET":                               {Methods: []string{"GET"}},
+		"get,head":                          {Methods: []string{"GET", "HEAD"}},
+		"/v1/*":                             {Paths: []string{"/v1/*"}},
+		"* /v1/*":                           {Paths: []string{"/v1/*"}},
+		"if read-only":                      {Preset: "read-only"},
+		"POST /pay if json.amount < 500.0":  {Methods: []string{"POST"}, Paths: []string{"/pay"}, When: "json.amount < 500.0"},
+		"* if business-hours Europe/Berlin": {Preset: "business-hours Europe/Berlin"},
+		"/a if method == 'GET' || path == '/a if b'": {Paths: []string{"/a"}, When: "method == 'GET' || path == '/a if b'"},
+		" GET  /v1/*  /v2/a,b":                       {Methods: []string{"GET"}, Paths: []string{"/v1/*", "/v2/a,b"}},
 	} {
 		var rules []policy.Rule
 		for _, action := range []policy.Action{policy.ActionDeny, policy.ActionAllow} {
@@ -31,7 +35,7 @@ func TestRuleFlags(t *testing.T) {
 			t.Errorf("%q (-want +got):\n%s", s, diff)
 		}
 	}
-	for _, s := range []string{"", " ", "GET POST", "GET v1", "/v1 GET"} {
+	for _, s := range []string{"", " ", "GET POST", "GET v1", "/v1 GET", "GET if", "GET if  "} {
 		var rules []policy.Rule
 		if err := (&ruleFlag{&rules, policy.ActionAllow}).Set(s); err == nil || len(rules) != 0 {
 			t.Errorf("%q: %v, want an error", s, rules)
