@@ -67,3 +67,21 @@ func TestConditionsOnBodies(t *testing.T) {
 		})
 	}
 }
+
+// Sessions come and go while services stay: a View that finds them as they were
+// compiles none anew, however many conditions they have.
+func BenchmarkViewOfConditions(b *testing.B) {
+	k := newKit(b, echo, nil)
+	for i := range 200 {
+		k.snapshot.Vaults[0].Services = append(k.snapshot.Vaults[0].Services, vault.Service{
+			Name: fmt.Sprintf("service-%d", i), Host: fmt.Sprintf("h%d.example.com", i), Enabled: true, Auth: auth(b, `{"type":"passthrough"}`),
+			Rules: []policy.Rule{{When: "json.amount < 500.0 && path.startsWith('/v1/')"}},
+		})
+	}
+	for b.Loop() {
+		k.source.set(k.snapshot, nil)
+		if err := k.Refresh(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -85,6 +86,7 @@ type vaultView struct {
 	granted  []string    // names of the services that an agent may use; nil: all
 	broken   bool        // the stored services do not compile: the vault decides nothing
 	services []service
+	declared []vault.Service // what services and set were made of
 	boxes    map[string]box
 	opener   seal.Opener               // of the vault's key
 	earlier  []vault.CredentialVersion // values that were replaced and are kept
@@ -158,7 +160,7 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 	for _, nv := range s.Vaults {
 		v.until = soonest(v.until, nv.Services, now)
 		nv.Services = vault.Unexpired(nv.Services, now)
-		vv, err := buildVault(nv, key)
+		vv, err := buildVault(nv, key, before[nv.ID])
 		if err != nil {
 			log.Error("vault refuses everything until its services are mended", "vault", nv.Name, "err", err)
 			vv.broken = true
@@ -214,16 +216,24 @@ func soonest(known time.Time, services []vault.Service, now time.Time) time.Time
 	return known
 }
 
-func buildVault(nv vault.Vault, key seal.Key) (*vaultView, error) {
+// buildVault compiles a vault. What it declares as in the View before stays
+// compiled, and so does what its injectors have made.
+func buildVault(nv vault.Vault, key seal.Key, before *vaultView) (*vaultView, error) {
 	v := &vaultView{
 		id:     nv.ID,
 		name:   nv.Name,
 		tunnel: nv.UnmatchedHosts == vault.UnmatchedTunnel,
 		boxes:  make(map[string]box, len(nv.Credentials)),
 		opener: key.ForVault(nv.ID).Opener(),
+
+		declared: nv.Services,
 	}
 	for k, c := range nv.Credentials {
 		v.boxes[k] = box{version: c.Version, sealed: c.Box}
+	}
+	if before != nil && !before.broken && reflect.DeepEqual(nv.Services, before.declared) {
+		v.set, v.services = before.set, before.services
+		return v, nil
 	}
 	rules := make([]policy.Service, len(nv.Services))
 	v.services = make([]service, len(nv.Services))
