@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"agentvault/policy/inject"
 	"agentvault/vault"
 )
 
@@ -200,7 +201,7 @@ func (e *exchange) responseHeader(dst, src http.Header) {
 			continue
 		}
 		if name == "Set-Cookie" {
-			values = slices.DeleteFunc(slices.Clone(values), setsOwnCookie)
+			values = slices.DeleteFunc(slices.Clone(values), e.withholds)
 		}
 		masked := e.maskValues(values)
 		if name == "Content-Length" && (len(values) != 1 || !isLength(values[0]) || masked[0] != values[0]) {
@@ -217,6 +218,20 @@ func (e *exchange) responseHeader(dst, src http.Header) {
 			dst[name] = nil
 		}
 	}
+}
+
+// withholds reports whether a Set-Cookie is not for the agent: it is one of the
+// control plane, or brings a new value for a cookie that the vault puts in. That
+// is not stored either: the agent may choose what the upstream answers.
+func (e *exchange) withholds(line string) bool {
+	pair, _, _ := strings.Cut(line, ";")
+	for _, name := range e.service.slots.Cookies {
+		if inject.SetsCookie(pair, name) {
+			e.scrubbed++
+			return true
+		}
+	}
+	return setsOwnCookie(line)
 }
 
 // setsOwnCookie reports whether a Set-Cookie would sign its reader in at the

@@ -12,12 +12,13 @@ import (
 type Slots struct {
 	Headers []string // canonical field names
 	Query   []string // parameter names, decoded
+	Cookies []string // names of cookies
 }
 
 // Strip removes what stands in the slots: header fields in every spelling that
 // a lenient upstream could read as the field (case, underscores for hyphens),
-// and query parameters likewise. Other bytes of the query stay as they are. It
-// returns how many it removed.
+// and query parameters and cookies likewise. Other bytes of the query, and other
+// cookies, stay as they are. It returns how many it removed.
 func (s Slots) Strip(r *Request) (removed int) {
 	for _, slot := range s.Headers {
 		for name, values := range r.Header {
@@ -30,7 +31,23 @@ func (s Slots) Strip(r *Request) (removed int) {
 	for _, name := range s.Query {
 		r.RawQuery = withoutParameter(r.RawQuery, name, &removed)
 	}
+	if len(s.Cookies) > 0 {
+		s.stripCookies(r.Header, &removed)
+	}
 	return removed
+}
+
+func (s Slots) stripCookies(header map[string][]string, removed *int) {
+	for name, lines := range header {
+		if !sameField(name, cookieField) {
+			continue
+		}
+		if kept := withoutCookies(lines, s.Cookies, removed); len(kept) > 0 {
+			header[name] = kept
+		} else {
+			delete(header, name)
+		}
+	}
 }
 
 // sameField: CGI and WSGI turn "-" into "_", so X_Api_Key is X-Api-Key to them.
