@@ -37,6 +37,10 @@ func (v *vaultView) knowValues(before *vaultView) {
 		}
 	}
 	for _, s := range v.services {
+		switch s.injector.(type) {
+		case inject.BodyReader, inject.Minter:
+			continue // what they make is another in each request, and each time
+		}
 		req := inject.Request{Header: make(http.Header)}
 		if s.injector == nil || s.injector.Inject(&req, open) != nil {
 			continue // likewise

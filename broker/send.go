@@ -76,11 +76,17 @@ type wrapped struct {
 func injectFault(err error) *Fault {
 	var missing *missingError
 	var value *inject.ValueError
+	var unfit *inject.UnfitError
 	switch {
 	case errors.As(err, &missing):
 		f := NewFault(CodeCredentialMissing)
 		f.Credential = missing.key
 		f.Message = "the credential " + missing.key + " has no value yet; ask a person to set it"
+		return f
+	case errors.As(err, &unfit):
+		f := NewFault(CodeCredentialInvalid)
+		f.Credential, f.Err = unfit.Key, err
+		f.Message = "the value of the credential " + unfit.Key + " " + unfit.Why + "; ask a person to set it again"
 		return f
 	case errors.As(err, &value):
 		f := NewFault(CodeCredentialInvalid)
