@@ -99,7 +99,7 @@ func TestKinds(t *testing.T) {
 			t.Errorf("%s: query %q, want %q", r.auth, req.RawQuery, r.query)
 		}
 	}
-	if diff := cmp.Diff([]string{"api-key", "basic", "bearer", "cookie", "custom", "jwt", "passthrough", "query"}, inject.Types()); diff != "" {
+	if diff := cmp.Diff([]string{"api-key", "basic", "bearer", "cookie", "custom", "hmac", "jwt", "passthrough", "query"}, inject.Types()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -236,7 +236,7 @@ func FuzzStripQuery(f *testing.F) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{`{"type":"bearer","token":"K"}`, `{"type":"custom","headers":{"X-A":"{{ K }}"}}`, `{"type":"cookie","cookies":{"a":"K"}}`, `{"type":"jwt","algorithm":"EdDSA","private_key":"K","claims":{"iss":"a"}}`, `{"type":"query","key":"K","parameter":"p"}`} {
+	for _, s := range []string{`{"type":"bearer","token":"K"}`, `{"type":"custom","headers":{"X-A":"{{ K }}"}}`, `{"type":"cookie","cookies":{"a":"K"}}`, `{"type":"hmac","algorithm":"sha256","key":"K","message":"{{ path }}","headers":{"X-S":"{{ signature_hex }}"}}`, `{"type":"jwt","algorithm":"EdDSA","private_key":"K","claims":{"iss":"a"}}`, `{"type":"query","key":"K","parameter":"p"}`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, spelled string) {

@@ -12,16 +12,21 @@ var _ = register("query", func(q query) (Injector, error) {
 	if err := checkKey("key", q.Key); err != nil {
 		return nil, err
 	}
-	if q.Parameter == "" || len(q.Parameter) > 64 {
-		return nil, fieldErrorf("parameter", "it names the query parameter, as in api_key")
+	return q, parameterName("parameter", q.Parameter)
+})
+
+// parameterName refuses what cannot name a query parameter in one spelling.
+func parameterName(field, name string) error {
+	if name == "" || len(name) > 64 {
+		return fieldErrorf(field, "it names the query parameter, as in api_key")
 	}
-	for i := range len(q.Parameter) {
-		if c := q.Parameter[i]; c <= ' ' || c >= 0x7f || c == '&' || c == ';' || c == '=' || c == '#' || c == '%' || c == '+' {
-			return nil, fieldErrorf("parameter", "it may not hold %q", string(rune(c)))
+	for i := range len(name) {
+		if c := name[i]; c <= ' ' || c >= 0x7f || c == '&' || c == ';' || c == '=' || c == '#' || c == '%' || c == '+' {
+			return fieldErrorf(field, "it may not hold %q", string(rune(c)))
 		}
 	}
-	return q, nil
-})
+	return nil
+}
 
 func (q query) Type() string   { return "query" }
 func (q query) Keys() []string { return []string{q.Key} }
