@@ -81,6 +81,7 @@ func TestLengthsOfHTTP2(t *testing.T) {
 		for _, head := range []string{"GET / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n"} { // the latter is net/http's
 			got := string(rawExchange(t, addr, head+"Host: x\r\nConnection: close\r\n\r\n"+"0\r\n\r\n"[:5*strings.Count(head, "chunked")]))
 			header, body, _ := strings.Cut(got, "\r\n\r\n")
+			header += "\r\n"
 			n := strings.Count(strings.ToLower(header), "content-length:")
 			framings := n + strings.Count(header, "Transfer-Encoding: chunked")
 			well := strings.HasPrefix(got, "HTTP/1.1 200 ") && framings == 1 && (n == 0 && body == "5\r\nhello\r\n0\r\n\r\n" || strings.Contains(header, "Content-Length: 5\r\n") && body == "hello")
