@@ -82,7 +82,11 @@ func parse(r *http.Request) (broker.Request, *broker.Fault) {
 // answers with 401.
 func identify(h http.Header) broker.Identity {
 	values := h["Authorization"]
-	if token := bearer(values); token != "" || len(values) == 0 {
+	token := bearer(values)
+	if token == "" {
+		token = signer(values)
+	}
+	if token != "" || len(values) == 0 {
 		return broker.Identify(token, h.Get("X-Vault"))
 	}
 	return broker.Unreadable()
@@ -123,4 +127,19 @@ func bearer(values []string) string {
 		return ""
 	}
 	return strings.TrimSpace(token)
+}
+
+// signer returns the id of the key that a request is signed with as AWS's clients
+// sign, "" if there is none or more than one: they send no other Authorization, so
+// agents give them the token for an id. The signature is of no worth.
+func signer(values []string) string {
+	if len(values) != 1 || !strings.HasPrefix(values[0], "AWS4-") {
+		return ""
+	}
+	_, credential, _ := strings.Cut(values[0], " Credential=")
+	id, _, ok := strings.Cut(credential, "/")
+	if !ok {
+		return ""
+	}
+	return id
 }

@@ -223,6 +223,14 @@ func TestToken(t *testing.T) {
 		{"bare", []string{"Authorization: " + k.token}, 401},
 		{"in the proxy's header", []string{"Proxy-Authorization: Bearer " + k.token}, 401},
 		{"twice", []string{"Authorization: Bearer " + k.token, "Authorization: Bearer " + k.agent}, 401},
+		{"the id of an AWS key", []string{aws("AWS4-HMAC-SHA256", k.token)}, 200},
+		{"of another algorithm", []string{aws("AWS4-ECDSA-P256-SHA256", k.token)}, 200},
+		{"of an agent with its vault", []string{aws("AWS4-HMAC-SHA256", k.agent), "X-Vault: default"}, 200},
+		{"another id of an AWS key", []string{aws("AWS4-HMAC-SHA256", "AKIDEXAMPLE")}, 401},
+		{"a scope without an id", []string{aws("AWS4-HMAC-SHA256", "")}, 401},
+		{"an id without a scope", []string{"Authorization: AWS4-HMAC-SHA256 Credential=" + k.token}, 401},
+		{"an id of something else", []string{aws("Digest", k.token)}, 401},
+		{"two of AWS's", []string{aws("AWS4-HMAC-SHA256", k.token), aws("AWS4-HMAC-SHA256", k.token)}, 401},
 		{"unknown", []string{"Authorization: Bearer " + vault.NewToken(vault.PrefixSession)}, 401},
 	} {
 		resp, body := k.get(t, "/proxy/api.example.com/", tt.header...)
@@ -233,6 +241,11 @@ func TestToken(t *testing.T) {
 			t.Errorf("%s: upstream's echo is %q, want %q", tt.name, got, want)
 		}
 	}
+}
+
+// aws is what AWS's clients send, with a key's id.
+func aws(algorithm, id string) string {
+	return "Authorization: " + algorithm + " Credential=" + id + "/20260102/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature=00"
 }
 
 func TestServes(t *testing.T) {
