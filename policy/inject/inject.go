@@ -73,7 +73,8 @@ type Injector interface {
 	// Slots are the places that it occupies.
 	Slots() Slots
 	// Inject fills the slots. An error of open is returned as it is; a value
-	// that cannot stand in its place is a *ValueError.
+	// that cannot stand in its place is a *ValueError, a request that the kind
+	// cannot take a *RequestError.
 	Inject(r *Request, open func(key string) (seal.Plaintext, error)) error
 }
 
@@ -87,6 +88,11 @@ type Request struct {
 	Header   map[string][]string // an http.Header
 	RawQuery string              // without "?"
 
+	// Agents is what the agent sent in Authorization, "" if that was not one value:
+	// for what it says of the request. It is never sent, and may hold a token of
+	// the vault.
+	Agents string
+
 	// Body is the whole body, for a [BodyReader] that asked for it; nil otherwise.
 	// Another one that stands there after Inject is sent instead.
 	Body   []byte
@@ -96,7 +102,7 @@ type Request struct {
 	Token seal.Plaintext // what a [Minter] minted
 
 	// Wrap is set by Inject where the body changes on its way, by none of its
-	// bytes in number.
+	// bytes in number. What it returns may fail with a *RequestError.
 	Wrap func(io.Reader) io.Reader
 }
 
@@ -149,6 +155,12 @@ type ValueError struct{ Key string }
 func (e *ValueError) Error() string {
 	return "the value of credential " + e.Key + " holds bytes that cannot be sent there"
 }
+
+// A RequestError says that a kind cannot take a request as the agent sent it. Its
+// text is for the agent: it repeats nothing of the request.
+type RequestError struct{ Reason string }
+
+func (e *RequestError) Error() string { return e.Reason }
 
 // Parse checks an Auth and returns its Injector. The error names the field.
 func Parse(a Auth) (Injector, error) {

@@ -99,7 +99,7 @@ func TestKinds(t *testing.T) {
 			t.Errorf("%s: query %q, want %q", r.auth, req.RawQuery, r.query)
 		}
 	}
-	if diff := cmp.Diff([]string{"api-key", "basic", "bearer", "cookie", "custom", "hmac", "jwt", "passthrough", "query"}, inject.Types()); diff != "" {
+	if diff := cmp.Diff([]string{"api-key", "aws-sigv4", "basic", "bearer", "cookie", "custom", "hmac", "jwt", "passthrough", "query"}, inject.Types()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -109,7 +109,7 @@ func TestParseRefuses(t *testing.T) {
 		`{}`:                                    `auth: the field type is missing`,
 		`[]`:                                    `auth: it must be an object`,
 		`{"type":7}`:                            `auth: the field type is missing`,
-		`{"type":"oauth"}`:                      `auth: unknown type "oauth"; it is one of api-key, basic,`,
+		`{"type":"oauth"}`:                      `auth: unknown type "oauth"; it is one of api-key, `,
 		`{"type":"bearer"}`:                     `auth bearer: field token is missing`,
 		`{"type":"bearer","token":7}`:           `auth bearer: field token: a number does not fit`,
 		`{"type":"bearer","token":"sk-live-1"}`: `auth bearer: field token must be the name of a credential`,
