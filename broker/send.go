@@ -63,7 +63,7 @@ func (e *exchange) sendBody(out *http.Request) {
 	e.body = &countingBody{ReadCloser: src, e: e, in: e.r, out: out}
 	out.Body, out.ContentLength = e.body, length
 	if e.stripped.Wrap != nil {
-		out.Body = wrapped{e.stripped.Wrap(e.body), e.body}
+		out.Body = wrapped{e.stripped.Wrap(e.body), e.body, &e.use}
 	}
 }
 
@@ -71,13 +71,27 @@ func (e *exchange) sendBody(out *http.Request) {
 type wrapped struct {
 	io.Reader
 	io.Closer
+	use *use
+}
+
+// Read implements io.Reader. It is called by the upstream's transport.
+func (w wrapped) Read(p []byte) (int, error) {
+	n, err := w.Reader.Read(p)
+	var refused *inject.RequestError
+	if errors.As(err, &refused) {
+		w.use.cut(badRequest(refused.Reason))
+	}
+	return n, err
 }
 
 func injectFault(err error) *Fault {
 	var missing *missingError
 	var value *inject.ValueError
 	var unfit *inject.UnfitError
+	var refused *inject.RequestError
 	switch {
+	case errors.As(err, &refused):
+		return badRequest(refused.Reason)
 	case errors.As(err, &missing):
 		f := NewFault(CodeCredentialMissing)
 		f.Credential = missing.key

@@ -77,6 +77,9 @@ func (e *exchange) strip() *Fault {
 		Method: e.r.Method, Scheme: e.Target.Scheme, Host: e.Target.Authority(), Path: e.Path,
 		Header: e.requestHeader(), RawQuery: e.RawQuery, Length: e.r.ContentLength, Now: e.start,
 	}
+	if values := e.r.Header["Authorization"]; len(values) == 1 {
+		e.stripped.Agents = values[0]
+	}
 	e.foreign += e.service.slots.Strip(&e.stripped)
 	e.trailer = e.requestTrailer()
 	e.upgrade = e.asksUpgrade()
