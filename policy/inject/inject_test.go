@@ -99,7 +99,19 @@ func TestKinds(t *testing.T) {
 			t.Errorf("%s: query %q, want %q", r.auth, req.RawQuery, r.query)
 		}
 	}
-	if diff := cmp.Diff([]string{"api-key", "aws-sigv4", "basic", "bearer", "cookie", "custom", "hmac", "jwt", "passthrough", "query"}, inject.Types()); diff != "" {
+	if diff := cmp.Diff([]string{
+		"api-key",
+		"aws-sigv4",
+		"basic",
+		"bearer",
+		"cookie",
+		"custom",
+		"github-app",
+		"hmac",
+		"jwt",
+		"passthrough",
+		"query",
+	}, inject.Types()); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -236,7 +248,7 @@ func FuzzStripQuery(f *testing.F) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{`{"type":"bearer","token":"K"}`, `{"type":"custom","headers":{"X-A":"{{ K }}"}}`, `{"type":"cookie","cookies":{"a":"K"}}`, `{"type":"hmac","algorithm":"sha256","key":"K","message":"{{ path }}","headers":{"X-S":"{{ signature_hex }}"}}`, `{"type":"jwt","algorithm":"EdDSA","private_key":"K","claims":{"iss":"a"}}`, `{"type":"query","key":"K","parameter":"p"}`} {
+	for _, s := range []string{`{"type":"bearer","token":"K"}`, `{"type":"custom","headers":{"X-A":"{{ K }}"}}`, `{"type":"cookie","cookies":{"a":"K"}}`, `{"type":"github-app","app_id":7,"private_key":"K","installation_id":42}`, `{"type":"hmac","algorithm":"sha256","key":"K","message":"{{ path }}","headers":{"X-S":"{{ signature_hex }}"}}`, `{"type":"jwt","algorithm":"EdDSA","private_key":"K","claims":{"iss":"a"}}`, `{"type":"query","key":"K","parameter":"p"}`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, spelled string) {
@@ -249,7 +261,7 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%s needs the key %q", spelled, k)
 			}
 		}
-		req := inject.Request{Header: map[string][]string{}}
+		req := inject.Request{Header: map[string][]string{}, Token: seal.NewPlaintext([]byte("minted value"))}
 		var ve *inject.ValueError // not every kind takes any value
 		if err := in.Inject(&req, func(string) (seal.Plaintext, error) { return seal.NewPlaintext([]byte("value")), nil }); err != nil && !errors.As(err, &ve) {
 			t.Errorf("%s: %v", spelled, err)
