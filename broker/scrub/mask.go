@@ -47,6 +47,8 @@ const filler = '*'
 // A masker holds a stretch of a text between its arrival and its departure.
 type masker struct {
 	tables []*table    // what is looked for: since the text began, and now
+	first  int         // how many of them since it began; 0 before anything came
+	latest *Set        // of which the rest are
 	now    func() *Set // nil: nothing changes
 	buf    []byte
 	ready  int // bytes of buf that may leave, masked
@@ -65,9 +67,7 @@ func (m *masker) Places() int { return m.places }
 // scan looks at buf, of which nothing is ready, and makes ready what can be.
 func (m *masker) scan(final bool) {
 	if m.now != nil {
-		if latest := m.now(); !latest.Empty() && latest.clear != m.tables[0] {
-			m.tables = []*table{m.tables[0], latest.clear}
-		}
+		m.add(m.now())
 	}
 	m.ready, m.spans = len(m.buf), m.spans[:0]
 	for _, t := range m.tables {
@@ -79,6 +79,23 @@ func (m *masker) scan(final bool) {
 		}
 	}
 	m.mask()
+}
+
+// add makes it look for what a Set has and those of the beginning have not, and for
+// nothing more of the Set before.
+func (m *masker) add(latest *Set) {
+	if latest.Empty() || latest == m.latest {
+		return
+	}
+	if m.first == 0 {
+		m.first = len(m.tables)
+	}
+	m.latest, m.tables = latest, m.tables[:m.first:m.first]
+	for _, t := range latest.tables {
+		if !slices.Contains(m.tables[:m.first], t) {
+			m.tables = append(m.tables, t)
+		}
+	}
 }
 
 // mask overwrites what was found in what is ready. What begins behind that is

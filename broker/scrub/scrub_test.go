@@ -376,3 +376,39 @@ func BenchmarkField(b *testing.B) {
 		set.Field("application/json; charset=utf-8")
 	}
 }
+
+// What was joined finds what either does, from the beginning on or as it comes
+// along, and forgets nothing of the beginning.
+func TestJoin(t *testing.T) {
+	one, two, three := scrub.Compile([][]byte{[]byte("first-value-1")}), scrub.Compile([][]byte{[]byte("second-value-2")}), scrub.Compile([][]byte{[]byte("third-value-3")})
+	both := one.Join(two)
+	const text = "first-value-1 second-value-2 third-value-3"
+	if got, n := both.Field(text); got != "************* ************** third-value-3" || n != 2 {
+		t.Errorf("Field: %q, %d places", got, n)
+	}
+	for name, want := range map[string]bool{"X-First-Value-1": true, "X-Second-Value-2": true, "X-Third-Value-3": false} {
+		if both.Name(name) != want {
+			t.Errorf("Name(%s) is %v", name, !want)
+		}
+	}
+	if one.Join(nil) != one || (&scrub.Set{}).Join(one) != one || one.Join(&scrub.Set{}) != one {
+		t.Error("joined with nothing it is another Set")
+	}
+	latest := both
+	r := one.Reader(io.MultiReader(strings.NewReader(text+"\n"), strings.NewReader(text+"\n")))
+	r.Follow(func() *scrub.Set { return latest })
+	buf := make([]byte, 100)
+	var got strings.Builder
+	for {
+		n, err := r.Read(buf)
+		got.Write(buf[:n])
+		if err != nil {
+			break
+		}
+		latest = three
+	}
+	want := "************* ************** third-value-3\n************* second-value-2 *************\n"
+	if got.String() != want {
+		t.Errorf("read %q, want %q", got.String(), want)
+	}
+}

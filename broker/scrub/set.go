@@ -16,9 +16,8 @@ import (
 // A Set is all values of a vault in all their spellings. It never changes and
 // is safe for use by many goroutines.
 type Set struct {
-	clear  *table
-	folded *table   // the same in lower case, for names of header fields
-	tables []*table // clear alone: what a masker begins with
+	tables []*table // one, or those of all Sets that it was joined from
+	folded []*table // the same in lower case, for names of header fields
 }
 
 // Compile returns the Set of some values. Those shorter than [MinLength] are
@@ -40,8 +39,18 @@ func Compile(values [][]byte) *Set {
 			lower = append(lower, bytes.ToLower(p))
 		}
 	}
-	clear := newTable(patterns, hexes)
-	return &Set{clear: clear, folded: newTable(lower, nil), tables: []*table{clear}}
+	return &Set{tables: []*table{newTable(patterns, hexes)}, folded: []*table{newTable(lower, nil)}}
+}
+
+// Join returns the Set of all values of both. It compiles nothing.
+func (s *Set) Join(with *Set) *Set {
+	switch {
+	case with.Empty():
+		return s
+	case s.Empty():
+		return with
+	}
+	return &Set{tables: slices.Concat(s.tables, with.tables), folded: slices.Concat(s.folded, with.folded)}
 }
 
 func notInNames(r rune) bool { return r <= ' ' || r >= 0x7f }
@@ -52,7 +61,7 @@ func (*Set) Format(f fmt.State, _ rune) {
 }
 
 // Empty reports whether there is nothing to look for.
-func (s *Set) Empty() bool { return s == nil || s.clear == nil }
+func (s *Set) Empty() bool { return s == nil || len(s.tables) == 0 }
 
 // scratch holds copies of header fields while they are scanned.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
@@ -60,7 +69,7 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 // Field returns the value of a header field with every credential masked, and
 // how many places that were. It allocates only where there is one.
 func (s *Set) Field(value string) (masked string, places int) {
-	if s.Empty() || len(value) < MinLength || s.clear.quiet(value, false) {
+	if s.Empty() || len(value) < MinLength || quiet(s.tables, value, false) {
 		return value, 0
 	}
 	b := scratch.Get().(*[]byte)
@@ -78,7 +87,7 @@ func (s *Set) Field(value string) (masked string, places int) {
 // Name reports whether the name of a header field holds a credential, in
 // whatever letter case: net/http and HTTP/2 change it.
 func (s *Set) Name(name string) bool {
-	if s.Empty() || len(name) < MinLength || s.folded.quiet(name, true) {
+	if s.Empty() || len(name) < MinLength || quiet(s.folded, name, true) {
 		return false
 	}
 	b := scratch.Get().(*[]byte)
@@ -87,10 +96,23 @@ func (s *Set) Name(name string) bool {
 	for i := range len(name) {
 		*b = append(*b, lower(name[i]))
 	}
-	found := scan{table: s.folded, b: *b, final: true}
-	found.run()
-	clear(*b)
-	return len(found.spans) > 0
+	defer clear(*b)
+	for _, t := range s.folded {
+		found := scan{table: t, b: *b, final: true}
+		if found.run(); len(found.spans) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func quiet(tables []*table, text string, folded bool) bool {
+	for _, t := range tables {
+		if !t.quiet(text, folded) {
+			return false
+		}
+	}
+	return true
 }
 
 // headLen is how many bytes of a pattern it is found by. No pattern is shorter.
