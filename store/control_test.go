@@ -18,6 +18,7 @@ var control = []part{
 	{"logins are listed newest first, and can be seen again", loginsListed},
 	{"leased sessions are found by their lease", leases},
 	{"invites come back, and those that were over long ago go", invites},
+	{"minted tokens come back, and go with their vault", mintedTokens},
 	{"versions count on, whatever was deleted", versionCounter},
 	{"versions come back newest first, and only as many are kept", versions},
 	{"a proposal comes back whole", proposalWhole},

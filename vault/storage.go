@@ -42,6 +42,7 @@ type Tx interface {
 	Proposals
 	Events
 	Requests
+	MintedTokens
 }
 
 // Vaults are stored whole: a vault with its services and credentials.
