@@ -26,6 +26,9 @@ var control = []part{
 	{"a proposal's values go, and its askers come", proposalChanges},
 	{"proposals are listed as asked for", proposalsListed},
 	{"proposals count per vault", proposalNumbers},
+	{"a held request comes back whole, and what it asks for never changes", heldWhole},
+	{"held requests are listed as asked for", heldListed},
+	{"what held requests said is forgotten, and then they are", heldForgotten},
 	{"the record of changes comes back newest first", events},
 	{"events are read in their order, and forgotten", eventsInOrder},
 	{"deleting a vault takes all along but the record", controlCascade},
@@ -416,6 +419,8 @@ func controlRevision(t *testing.T, db *store.DB) {
 			return tx.PutInvite(vault.Invite{ID: "i-1", Kind: vault.InviteUser, CreatedAt: epoch, ExpiresAt: far})
 		}},
 		{"PutProposal", 0, func(tx vault.Tx) error { return tx.PutProposal(p) }},
+		{"PutHeld", 0, func(tx vault.Tx) error { return tx.PutHeld(sampleHeld("id-1", 1)) }},
+		{"NextHeld", 0, func(tx vault.Tx) error { _, err := tx.NextHeld("id-1"); return err }},
 		{"NextProposal", 0, func(tx vault.Tx) error { _, err := tx.NextProposal("id-1"); return err }},
 		{"NextVersion", 0, func(tx vault.Tx) error { _, err := tx.NextVersion("id-1", "KEY"); return err }},
 		{"PutVersion", 0, func(tx vault.Tx) error {

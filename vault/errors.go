@@ -34,6 +34,10 @@ const (
 	CodeProposalClosed   = "proposal_closed"  // it was decided, or has expired
 	CodeProposalChanged  = "proposal_changed" // it is not what the person was shown
 	CodeTooManyProposals = "too_many_pending_proposals"
+
+	CodeApprovalNotFound = "approval_not_found"
+	CodeApprovalClosed   = "approval_closed"  // it was decided, or has expired
+	CodeApprovalChanged  = "approval_changed" // it is not what the person was shown
 )
 
 // An Error is why a command was refused.

@@ -31,14 +31,16 @@ const mainVault = "main-vault"
 // A fixture is an instance on a real store, with one caller of each kind.
 type fixture struct {
 	*vault.Registry
-	db  *store.DB
-	dir string // of the database's files
-	key seal.Key
+	db     *store.DB
+	dir    string // of the database's files
+	key    seal.Key
+	holder *vault.Holder
 
 	owner, member, noAccess, session, agent, nobody vault.Caller
 
 	cast                                       []actor // everyone, of a newCast
 	sessionID, agentInvite, userInvite, digest string  // of a newCast: invites, and the digest of its proposal
+	heldDigest                                 string  // of a newCast: the digest of its held request
 
 	loginToken, sessionToken, agentToken string // the owner's, the session's, the agent's
 
@@ -76,6 +78,7 @@ func newEmpty(t *testing.T, change ...func(*vault.Options)) *fixture {
 	if f.Registry, err = vault.New(o); err != nil {
 		t.Fatal(err)
 	}
+	f.holder = vault.NewHolder(o.Store, f.key, f.now)
 	return f
 }
 

@@ -83,10 +83,10 @@ func (r *Registry) RenewLease(ctx context.Context, leaseToken string) (ends time
 	return r.leases.renew(s.ID, r.now()), nil
 }
 
-// Sweep puts away what is over: sessions whose lease nobody renewed, and
-// proposals that nobody decided.
+// Sweep puts away what is over: sessions whose lease nobody renewed, proposals
+// that nobody decided, and what held requests said.
 func (r *Registry) Sweep(ctx context.Context) error {
-	return errors.Join(r.endLeases(ctx), r.expireProposals(ctx))
+	return errors.Join(r.endLeases(ctx), r.expireProposals(ctx), r.forgetHeld(ctx))
 }
 
 func (r *Registry) endLeases(ctx context.Context) error {

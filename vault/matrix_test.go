@@ -112,6 +112,7 @@ func newCast(t *testing.T, change ...func(*vault.Options)) *fixture {
 	rv, err := f.Review(ctx, f.owner, mainVault, 1)
 	must(t, err)
 	f.digest = rv.Digest
+	f.heldDigest = f.heldReview(t, f.hold(t, "/v1/charges").Number).Digest
 	return f
 }
 

@@ -48,6 +48,7 @@ var (
 	actCredentials = &action{name: "credential.change", what: "set, roll back and delete credentials", needs: need{vault: VaultMember}}
 	actDecide      = &action{name: "proposal.decide", what: "approve a proposal", needs: need{vault: VaultMember}, fresh: true}
 	actReject      = &action{name: "proposal.reject", what: "reject a proposal; see everybody's proposals", needs: need{vault: VaultMember}}
+	actApprovals   = &action{name: "approval.decide", what: "see requests that wait for a person, and allow or deny each", needs: need{vault: VaultMember}}
 	actSettings    = &action{name: "vault.settings", what: "change a vault's settings", needs: need{vault: VaultAdmin}, fresh: true}
 	actRename      = &action{name: "vault.rename", what: "rename a vault", needs: need{vault: VaultAdmin}}
 	actDeleteVault = &action{name: "vault.delete", what: "delete a vault with all that is in it", needs: need{vault: VaultAdmin}}
@@ -67,7 +68,7 @@ var (
 var actions = []*action{
 	actDiscover, actPropose, actOwnEnd,
 	actSelf, actListVault, actNewVault,
-	actReadVault, actMint, actSeeSessions, actSeeRecord, actServices, actDisable, actCredentials, actDecide, actReject,
+	actReadVault, actMint, actSeeSessions, actSeeRecord, actServices, actDisable, actCredentials, actDecide, actReject, actApprovals,
 	actSettings, actRename, actDeleteVault, actSeeMembers, actMembers, actRemoveOne,
 	actSeeAgents, actWidenAgent, actNarrowAgent,
 	actSeeUsers, actWidenUser, actRemoveUser, actSeeInstance, actSeeServer,

@@ -102,6 +102,7 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"CreateVault", members, changes, []any{"other-vault"}},
 		{"CredentialUses", vaultProxies, reads, []any{mainVault}},
 		{"CredentialVersions", vaultProxies, reads, []any{mainVault, "STRIPE_KEY"}},
+		{"DecideHeld", vaultMembers, stores, []any{mainVault, int64(1), vault.HeldDecision{Digest: f.heldDigest}}},
 		{"DeleteAgent", robotAdmins, changes, []any{"robot"}},
 		{"DeleteCredential", vaultMembers, changes, []any{mainVault, "STRIPE_KEY"}},
 		{"DeleteVault", vaultAdmins, changes, []any{mainVault}},
@@ -112,6 +113,8 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"Events", owners, reads, []any{"", int64(0), 10}},
 		{"FollowRequests", vaultMembers, reads, []any{vault.RequestFilter{Vault: mainVault, After: "0"}, time.Duration(0), (<-chan struct{})(nil)}},
 		{"GrantVault", freshAdmins, changes, []any{"robot", mainVault, vault.Grant{Role: vault.VaultProxy, Services: []string{"stripe"}}}},
+		{"HeldRequest", vaultMembers, reads, []any{mainVault, int64(1)}},
+		{"HeldRequests", vaultMembers, reads, []any{mainVault, false, int64(0), 10}},
 		{"InviteAgent", freshAdmins, stores, []any{newAgent("other-robot", mainVault, vault.VaultProxy), time.Hour}},
 		{"InviteUser", freshOwners, stores, []any{"new@example.com", vault.RoleMember, map[string]string{mainVault: vault.VaultAdmin}, time.Hour}},
 		{"Invites", members, reads, []any{vault.InviteAgent}},
@@ -270,8 +273,8 @@ func TestWhatNeedsNoCaller(t *testing.T) {
 		}
 	}
 	want := []string{
-		"AgentStatus",    // of an agent that the caller has got, by the clock
-		"Authenticate",   // finds out who the caller is
+		"AgentStatus",  // of an agent that the caller has got, by the clock
+		"Authenticate", // finds out who the caller is
 		"Initialized",    // says only whether there is an owner
 		"InviteStatus",   // of an invite that the caller has got, by the clock
 		"Join",           // takes an invite's token, and a password

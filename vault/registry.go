@@ -92,8 +92,10 @@ func New(o Options) (*Registry, error) {
 	return r, nil
 }
 
-// now is the time that is stored: UTC, whole milliseconds.
-func (r *Registry) now() time.Time { return r.clock().UTC().Truncate(time.Millisecond) }
+func (r *Registry) now() time.Time { return storedTime(r.clock()) }
+
+// storedTime is a time as it is stored: UTC, whole milliseconds.
+func storedTime(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // write runs a transaction and returns when this node decides on its outcome.
 func (r *Registry) write(ctx context.Context, f func(Tx) error) error {

@@ -40,6 +40,7 @@ type Tx interface {
 	Agents
 	Invites
 	Proposals
+	HeldRequests
 	Events
 	Requests
 	MintedTokens
@@ -138,6 +139,33 @@ type ProposalFilter struct {
 	Now     time.Time // at which a pending one may have expired; required
 	Overdue bool      // only those that have expired, and are not stored so yet
 	Asker   string    // the id of who asked
+	Before  int64     // numbers below; for the next page of one vault
+	Limit   int
+}
+
+// HeldRequests are those that wait for a person, and what became of them. What
+// they say, and their answers, are boxes beside.
+type HeldRequests interface {
+	// NextHeld gives the vault's next number.
+	NextHeld(vaultID string) (int64, error)
+	HeldByID(id string) (Held, error)
+	HeldByNumber(vaultID string, number int64) (Held, error)
+	HeldByDigest(vaultID string, digest [32]byte) (Held, error) // the newest
+	ListHeld(HeldFilter) ([]Held, error)                        // newest first
+	PutHeld(Held) error
+	HeldBox(id, what string) ([]byte, error)
+	PutHeldBox(id, what string, box []byte) error
+	// ForgetHeld deletes the boxes of what was over at one time, and all that is
+	// known of what was over at another.
+	ForgetHeld(boxes, rows time.Time) error
+	// HeldToForget reports whether there is any of that.
+	HeldToForget(boxes, rows time.Time) (bool, error)
+}
+
+// A HeldFilter says which held requests. Zero fields ask for all.
+type HeldFilter struct {
+	VaultID string
+	Pending time.Time // only those that are pending at this time
 	Before  int64     // numbers below; for the next page of one vault
 	Limit   int
 }

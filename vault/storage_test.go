@@ -168,6 +168,31 @@ func (t brokenTx) ListProposals(f vault.ProposalFilter) ([]vault.Proposal, error
 }
 func (t brokenTx) PutProposal(p vault.Proposal) error { return put(t.s, t.Tx.PutProposal, p) }
 
+func (t brokenTx) NextHeld(id string) (int64, error)      { return get(t.s, t.Tx.NextHeld, id) }
+func (t brokenTx) HeldByID(id string) (vault.Held, error) { return get(t.s, t.Tx.HeldByID, id) }
+func (t brokenTx) HeldByNumber(id string, n int64) (vault.Held, error) {
+	return get(t.s, func(n int64) (vault.Held, error) { return t.Tx.HeldByNumber(id, n) }, n)
+}
+func (t brokenTx) HeldByDigest(id string, d [32]byte) (vault.Held, error) {
+	return get(t.s, func(d [32]byte) (vault.Held, error) { return t.Tx.HeldByDigest(id, d) }, d)
+}
+func (t brokenTx) ListHeld(f vault.HeldFilter) ([]vault.Held, error) {
+	return get(t.s, t.Tx.ListHeld, f)
+}
+func (t brokenTx) PutHeld(h vault.Held) error { return put(t.s, t.Tx.PutHeld, h) }
+func (t brokenTx) HeldBox(id, what string) ([]byte, error) {
+	return get(t.s, func(what string) ([]byte, error) { return t.Tx.HeldBox(id, what) }, what)
+}
+func (t brokenTx) PutHeldBox(id, what string, box []byte) error {
+	return put(t.s, func(box []byte) error { return t.Tx.PutHeldBox(id, what, box) }, box)
+}
+func (t brokenTx) ForgetHeld(boxes, rows time.Time) error {
+	return put(t.s, func(rows time.Time) error { return t.Tx.ForgetHeld(boxes, rows) }, rows)
+}
+func (t brokenTx) HeldToForget(boxes, rows time.Time) (bool, error) {
+	return get(t.s, func(rows time.Time) (bool, error) { return t.Tx.HeldToForget(boxes, rows) }, rows)
+}
+
 func (t brokenTx) PutEvent(e vault.Event) error { return put(t.s, t.Tx.PutEvent, e) }
 func (t brokenTx) ListEvents(id string, before int64, limit int) ([]vault.Event, error) {
 	return get(t.s, func(limit int) ([]vault.Event, error) { return t.Tx.ListEvents(id, before, limit) }, limit)

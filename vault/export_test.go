@@ -1,0 +1,4 @@
+package vault
+
+// DigestHeld is what a decision is bound to.
+var DigestHeld = digestHeld
