@@ -273,8 +273,8 @@ func TestWhatNeedsNoCaller(t *testing.T) {
 		}
 	}
 	want := []string{
-		"AgentStatus",  // of an agent that the caller has got, by the clock
-		"Authenticate", // finds out who the caller is
+		"AgentStatus",    // of an agent that the caller has got, by the clock
+		"Authenticate",   // finds out who the caller is
 		"Initialized",    // says only whether there is an owner
 		"InviteStatus",   // of an invite that the caller has got, by the clock
 		"Join",           // takes an invite's token, and a password

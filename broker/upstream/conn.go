@@ -112,6 +112,7 @@ func (c *conn) do(ctx context.Context, call *Call) (resp *http.Response, again b
 	if err != nil {
 		c.close()
 		again = c.again(call.Request, err)
+		call.Unsent = isUnasked(err)
 		if own := up.end(); own != nil {
 			err = own
 		}
@@ -150,9 +151,13 @@ func (e unheardError) Unwrap() error { return e.error }
 // again reports whether a request may be sent once more, on another connection:
 // this one was used before, so its upstream may just have closed it.
 func (c *conn) again(r *http.Request, err error) bool {
-	var unasked unaskedError
 	var unheard unheardError
-	return c.reused && (errors.As(err, &unasked) || errors.As(err, &unheard) && repeatable(r))
+	return c.reused && (isUnasked(err) || errors.As(err, &unheard) && repeatable(r))
+}
+
+func isUnasked(err error) bool {
+	var unasked unaskedError
+	return errors.As(err, &unasked)
 }
 
 // repeatable reports whether a request may be sent a second time without being

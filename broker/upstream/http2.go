@@ -43,7 +43,15 @@ func (t *Transport) newHTTP2() *http.Transport {
 func (t *Transport) overHTTP2(ctx context.Context, c *Call) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	interim := 0
+	var has, wrote atomic.Bool // a connection, and the header on one
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) {
+			has.Store(true)
+			if c.Once && wrote.Load() {
+				cancel(errTwice) // net/http looks at ctx before it writes the header again
+			}
+		},
+		WroteHeaders: func() { wrote.Store(true) },
 		Got1xxResponse: func(code int, h textproto.MIMEHeader) error {
 			if interim++; interim > maxInterim {
 				return ErrInterim
@@ -65,6 +73,7 @@ func (t *Transport) overHTTP2(ctx context.Context, c *Call) (*http.Response, err
 	if err != nil {
 		cancel(nil)
 		up.takeBack()
+		c.Unsent = !has.Load()
 		return nil, err
 	}
 	if resp.Body == http.NoBody {
@@ -78,6 +87,9 @@ func (t *Transport) overHTTP2(ctx context.Context, c *Call) (*http.Response, err
 	}
 	return resp, nil
 }
+
+// errTwice ends a request that net/http would send again.
+var errTwice = errors.New("upstream: the request may have been seen already")
 
 // A lent is the body of a request while net/http has it, which would read on when
 // it has returned an error, and when it is to close an answer that came early

@@ -112,6 +112,13 @@ type Call struct {
 	// Interrupt ends a read of the Body that waits. Required with a Body.
 	Interrupt func()
 
+	// Once says that the upstream must not see the request twice, whatever RFC 9110
+	// allows: a connection that is kept is not risked for it.
+	Once bool
+
+	// Unsent is set with an error that came before anything of the request was sent.
+	Unsent bool
+
 	target string // of the request line
 }
 
@@ -119,17 +126,19 @@ type Call struct {
 // a 101 is an io.ReadWriteCloser.
 func (t *Transport) Do(ctx context.Context, c *Call) (*http.Response, error) {
 	if !c.sendable() {
+		c.Unsent = true
 		return nil, errUnsendable
 	}
 	k := key{c.Request.URL.Scheme == "https", c.Address}
 	for {
-		conn, http2 := t.take(k)
+		conn, http2 := t.taken(k, c.Once)
 		if http2 {
 			return t.overHTTP2(ctx, c)
 		}
 		if conn == nil {
 			var err error
 			if conn, err = t.dial(ctx, k); err != nil {
+				c.Unsent = true
 				return nil, err
 			}
 			if conn == nil {
@@ -141,6 +150,17 @@ func (t *Transport) Do(ctx context.Context, c *Call) (*http.Response, error) {
 			return resp, err
 		}
 	}
+}
+
+// taken is take, without a connection of HTTP/1.1 where it must be a new one.
+func (t *Transport) taken(k key, anew bool) (c *conn, http2 bool) {
+	if !anew {
+		return t.take(k)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h := t.hosts[k]
+	return nil, h != nil && h.http2
 }
 
 // take returns a connection that waits, or nil, and whether HTTP/2 is spoken.

@@ -91,9 +91,13 @@ func serves(t *testing.T, http2 bool, h http.HandlerFunc) *origin {
 	srv.EnableHTTP2 = http2
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
+	return newOrigin(t, srv.Listener.Addr().String(), rootsOf(srv), nil)
+}
+
+func rootsOf(srv *httptest.Server) *x509.CertPool {
 	roots := x509.NewCertPool()
 	roots.AddCert(srv.Certificate())
-	return newOrigin(t, srv.Listener.Addr().String(), roots, nil)
+	return roots
 }
 
 func (o *origin) do(ctx context.Context, r *http.Request) (*http.Response, error) {
