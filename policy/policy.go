@@ -24,6 +24,7 @@ type Rule struct {
 	Preset  string   `json:"preset,omitempty"`  // a condition by name: see [when.Preset]
 	When    string   `json:"when,omitempty"`    // a condition in CEL: see [when.Compile]
 	Action  Action   `json:"action,omitempty"`  // "" means allow
+	Limits  []Limit  `json:"limits,omitempty"`  // of what it lets through
 }
 
 // An Action is what a rule does to what it matches.

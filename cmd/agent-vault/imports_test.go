@@ -42,6 +42,7 @@ var boundaries = map[string]boundary{
 	},
 	"agentvault/policy/when":      {direct: []string{"database/sql", "agentvault"}, transitive: []string{"net/http", "database/sql"}},
 	"agentvault/policy/inject":    {direct: []string{"agentvault/store", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
+	"agentvault/policy/limit":     {direct: []string{"net/http", "context", "database/sql", "agentvault"}, but: []string{"agentvault/policy"}},
 	"agentvault/vault/seal":       {direct: []string{"agentvault"}},
 	"agentvault/vault":            {direct: []string{"net/http", "database/sql", "agentvault/store", "agentvault/api", "agentvault/broker"}},
 	"agentvault/vault/catalog":    {direct: []string{"net/http", "database/sql", "agentvault/store", "agentvault/api", "agentvault/broker"}},
