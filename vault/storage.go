@@ -44,6 +44,7 @@ type Tx interface {
 	Events
 	Requests
 	MintedTokens
+	Ledger
 }
 
 // Vaults are stored whole: a vault with its services and credentials.
@@ -176,4 +177,12 @@ type Events interface {
 	// ListEvents returns those below an ID, newest first; vaultID "" means of all
 	// vaults and of the instance, before 0 from the newest.
 	ListEvents(vaultID string, before int64, limit int) ([]Event, error)
+}
+
+// A Ledger holds what was used up of budgets and uses.
+type Ledger interface {
+	// Spent returns what the accounts of a service hold, of which each counts for a
+	// window by its name; none given: for good.
+	Spent(vaultID, service string, now time.Time, windows map[string]time.Duration) ([]Spent, error)
+	ForgetSpent(vaultID, service string) error
 }
