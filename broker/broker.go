@@ -38,6 +38,9 @@ type Options struct {
 	// Audit is required: nothing is sent that could not be recorded.
 	Audit *audit.Log
 
+	// Ledger keeps budgets and numbers of uses. Nil refuses what has some.
+	Ledger Ledger
+
 	// Dialer is the guard that connects to upstreams. The zero value allows
 	// public addresses only.
 	Dialer Dialer
@@ -76,6 +79,7 @@ type Broker struct {
 	source    Source
 	key       seal.Key
 	audit     *audit.Log
+	ledger    Ledger
 	dialer    *Dialer
 	tls       *tls.Config         // of upstreams; transports share its session tickets
 	upgrades  *upstream.Transport // HTTP/1.1 only: Upgrade does not exist in HTTP/2
@@ -112,6 +116,7 @@ func New(o Options) (*Broker, error) {
 		source:    o.Source,
 		key:       o.Key,
 		audit:     o.Audit,
+		ledger:    o.Ledger,
 		dialer:    &o.Dialer,
 		handshake: 10 * time.Second,
 		header:    5 * time.Minute,

@@ -28,7 +28,7 @@ func (e *exchange) decide() *Fault {
 		e.use.query.Input = e.inputFor(e.r.Method)
 		d, f = e.vault.decide(e.use.query)
 	}
-	e.values = e.service.scrubs(e.vault)
+	e.rule, e.values = d.rule, e.service.scrubs(e.vault)
 	if f == nil && d.ask {
 		f = NewFault(CodeConditionNotMet)
 		f.Message = "a person would have to allow this request, and nobody can be asked"

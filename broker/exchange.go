@@ -45,6 +45,7 @@ type exchange struct {
 	session *session   // admit
 	vault   *vaultView // admit
 	service *service   // decide; nil when none matched
+	rule    int        // decide: of the service; -1 when it has none
 	input   when.Input // decide: what conditions look at, before the body was read
 
 	// The body as conditions look at it.
@@ -62,6 +63,8 @@ type exchange struct {
 	foreign  int            // strip: credentials of the agent's own that were replaced
 	upgrade  string         // strip: the protocol that goes upstream in Upgrade, as the agent spells it; "" for none
 	use      use            // send: what a later View may cut
+
+	spent spending // reserve: settled in the end
 
 	// What goes upstream. These are values, not pointers: one piece of memory for
 	// an exchange costs less than ten.
@@ -123,6 +126,9 @@ func (e *exchange) run() *Fault {
 		return f
 	}
 	if f := e.strip(); f != nil {
+		return f
+	}
+	if f := e.reserve(); f != nil {
 		return f
 	}
 	if f := e.recordIntent(); f != nil {
@@ -271,6 +277,7 @@ func (e *exchange) finish() {
 	if e.ctx.Begun() {
 		e.ctx.End()
 	}
+	e.settle()
 	e.recordOutcome()
 	if e.occupies {
 		e.session.live.leave()

@@ -26,6 +26,7 @@ const (
 	CodeRequestTooLarge   = "request_too_large"
 	CodeMisdirected       = "misdirected_request"
 	CodeRateLimited       = "rate_limited"
+	CodeBudgetExceeded    = "budget_exceeded"
 	CodeCredentialMissing = "credential_not_found"
 	CodeCredentialInvalid = "credential_invalid"
 	CodeUpstreamError     = "upstream_error"
@@ -55,6 +56,7 @@ var faultKinds = map[string]FaultKind{
 	CodeMethodNotAllowed:  {Status: 403, When: "the service's rules do not allow the method; carries `allowed_methods`", Next: "the service's rules do not allow this method here"},
 	CodePathNotAllowed:    {Status: 403, When: "the service's rules do not allow the path, or two readers could read it differently", Next: "the service's rules do not allow this path"},
 	CodeConditionNotMet:   {Status: 403, When: "the service's rules allow the request under a condition only, such as one about its body, and it does not meet it, or that cannot be told", Next: "the service's rules allow this under a condition that the request does not meet"},
+	CodeBudgetExceeded:    {Status: 403, When: "a budget, or a number of uses, of the service, of its rule or of the agent's grant does not allow the request; nothing was sent", Next: "what this service may be used for is used up"},
 	CodeVaultForbidden:    {Status: 403, When: "the agent has no access to this vault", Next: "this agent has no access to that vault; a person can grant it"},
 	CodeNetworkBlocked:    {Status: 403, When: "the host's address is private, local or otherwise not to be reached", Next: "the host's address is not on the public internet; a person can allow its network with network.allow"},
 	CodeVaultNotFound:     {Status: 404, When: "unknown vault", Next: "there is no vault of that name"},

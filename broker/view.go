@@ -13,6 +13,7 @@ import (
 	"agentvault/broker/scrub"
 	"agentvault/policy"
 	"agentvault/policy/inject"
+	"agentvault/policy/limit"
 	"agentvault/vault"
 	"agentvault/vault/seal"
 )
@@ -105,6 +106,9 @@ type service struct {
 	passUndecodable bool   // answers that cannot be searched pass
 	pins            string // in their one order, a space between; "" for none
 	upgrades        string // likewise: protocols besides websocket, in lower case
+
+	limits     []limit.Limit   // of all that goes through
+	ruleLimits [][]limit.Limit // of what each rule lets through; nil: none has any
 }
 
 type box struct {
@@ -248,6 +252,9 @@ func buildVault(nv vault.Vault, key seal.Key, before *vaultView) (*vaultView, er
 		}
 		v.services[i] = service{name: s.Name, auth: string(auth), injector: in, slots: in.Slots(), keys: in.Keys(),
 			scrubOff: s.Scrub == vault.ScrubOff, passUndecodable: s.Undecodable == vault.UndecodablePass, pins: strings.Join(s.Pins, " "), upgrades: strings.Join(s.Upgrades, " ")}
+		if err := v.services[i].limit(s); err != nil {
+			return v, fmt.Errorf("service %q: %w", s.Name, err)
+		}
 		for _, name := range v.services[i].slots.Headers {
 			v.services[i].own = append(v.services[i].own, plainName(name))
 		}
@@ -291,6 +298,7 @@ func (v *View) enforce(before *View) {
 // A decision is what a vault says of a request that may go out.
 type decision struct {
 	service *service // nil when none covers the target
+	rule    int      // of the service, that lets it through; -1: it has none
 	ask     bool     // if a person allows it
 	body    bool     // the fault is for want of the body, which a condition looks at
 }
@@ -310,7 +318,7 @@ func (v *vaultView) decide(q policy.Query) (decision, *Fault) {
 		return decision{}, f
 	}
 	if d.Verdict != policy.Deny && s != nil {
-		return decision{service: s, ask: d.Verdict == policy.Ask}, nil
+		return decision{service: s, rule: d.Rule, ask: d.Verdict == policy.Ask}, nil
 	}
 	return decision{service: s, body: d.Reason == policy.BodyNeeded}, v.refusal(d, q)
 }

@@ -3,7 +3,8 @@ package vault
 import "slices"
 
 // putVault stores a vault, and takes services that it had before and has no more
-// out of grants: one that is added later under the same name is another one.
+// out of grants and out of the ledger: one that is added later under the same name
+// is another one.
 func (r *Registry) putVault(tx Tx, v Vault, before []Service) error {
 	if err := tx.PutVault(v); err != nil {
 		return err
@@ -16,6 +17,11 @@ func (r *Registry) putVault(tx Tx, v Vault, before []Service) error {
 	}
 	if gone == nil {
 		return nil
+	}
+	for _, name := range gone {
+		if err := tx.ForgetSpent(v.ID, name); err != nil {
+			return err
+		}
 	}
 	if err := pruneAgents(tx, v.ID, gone); err != nil {
 		return err

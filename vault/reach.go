@@ -9,6 +9,7 @@ import (
 
 	"agentvault/policy"
 	"agentvault/policy/inject"
+	"agentvault/policy/limit"
 )
 
 // opened are the requests that a proposal newly lets through, in words: one for
@@ -94,6 +95,9 @@ func (r reach) words(rule policy.Rule) string {
 		if c != "" {
 			conditions += ", if " + c
 		}
+	}
+	for _, l := range limit.Words(rule.Limits) {
+		conditions += ", at most " + l
 	}
 	return fmt.Sprintf("%s on %s of %s, %s%s", methods, paths, r.base, r.with, conditions)
 }

@@ -12,6 +12,7 @@ import (
 
 	"agentvault/policy"
 	"agentvault/policy/inject"
+	"agentvault/policy/limit"
 	"agentvault/vault/seal"
 )
 
@@ -218,6 +219,9 @@ func (r *Registry) checkService(s *Service) error {
 		return bad(err)
 	}
 	if s.Switches, err = s.Switches.Canonical(); err != nil {
+		return bad(err)
+	}
+	if _, _, err := limit.All(s.Limits, s.Rules); err != nil {
 		return bad(err)
 	}
 	switch {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"agentvault/policy"
 )
 
 // Values of the switches of a service.
@@ -43,6 +45,10 @@ type Switches struct {
 	// ExpiresAt is when the service ends: from then on it decides nothing, as if
 	// it were not there. In UTC, to the second; zero for never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
+
+	// Limits bound what goes through the service, whichever of its rules lets it
+	// through. None: none.
+	Limits []policy.Limit `json:"limits,omitempty"`
 }
 
 // Expired reports whether the service has ended.
@@ -65,7 +71,7 @@ const (
 // PersonOnly reports whether a field of a service is one that a person sets, and
 // that a proposal therefore does not have.
 func PersonOnly(field string) bool {
-	return slices.Contains([]string{"scheme", "scrub", "undecodable", "pins", "upgrades", "expires_at"}, field)
+	return slices.Contains([]string{"scheme", "scrub", "undecodable", "pins", "upgrades", "expires_at", "limits"}, field)
 }
 
 // PinOf is the pin of a public key, given as the DER of its SubjectPublicKeyInfo.

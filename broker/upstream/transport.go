@@ -130,7 +130,10 @@ func (t *Transport) Do(ctx context.Context, c *Call) (*http.Response, error) {
 		return nil, errUnsendable
 	}
 	k := key{c.Request.URL.Scheme == "https", c.Address}
+	seen := false // perhaps, on a connection that was lost
+	defer func() { c.Unsent = c.Unsent && !seen }()
 	for {
+		c.Unsent = false
 		conn, http2 := t.taken(k, c.Once)
 		if http2 {
 			return t.overHTTP2(ctx, c)
@@ -149,6 +152,7 @@ func (t *Transport) Do(ctx context.Context, c *Call) (*http.Response, error) {
 		if !again {
 			return resp, err
 		}
+		seen = seen || !c.Unsent
 	}
 }
 

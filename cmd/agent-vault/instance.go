@@ -129,7 +129,7 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 		return err
 	}
 	if i.broker, err = broker.New(broker.Options{
-		Source: i.db, Key: key, Audit: i.audit, Roots: i.cfg.Roots, Limits: i.cfg.Limits,
+		Source: i.db, Key: key, Audit: i.audit, Ledger: i.db, Roots: i.cfg.Roots, Limits: i.cfg.Limits,
 		Dialer:     broker.Dialer{Hosts: i.cfg.Hosts, Allow: i.cfg.Allow, Own: i.ownListeners, Egress: i.cfg.Egress},
 		Registerer: metrics, Log: i.log,
 	}); err != nil {

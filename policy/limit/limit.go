@@ -237,6 +237,19 @@ func short(d time.Duration) string {
 	return s
 }
 
+// Words say what is limited. What is no limit is said to be one that nobody keeps.
+func Words(list []policy.Limit) (words []string) {
+	for _, p := range list {
+		l, err := compile(p)
+		if err != nil {
+			words = append(words, "what cannot be understood: "+err.Error())
+			continue
+		}
+		words = append(words, l.String())
+	}
+	return words
+}
+
 // String says in words what is limited.
 func (l Limit) String() string {
 	per := ""

@@ -23,7 +23,7 @@ func all(t *testing.T, service string) (own []limit.Limit, byRule [][]limit.Limi
 func TestAll(t *testing.T) {
 	own, byRule, err := all(t, `{"limits": [
 		{"requests": 100, "window": "1m"}, {"concurrent": 4, "per": "agent"}, {"request_bytes": 1000, "window": "1h30m"},
-		{"response_bytes": 2000, "window": "24h", "per": "service"}, {"uses": 5}, {"budget": 500.00, "field": "amount", "window": "24h", "settle": "charge.total"}],
+		{"response_bytes": 2000, "window": "24h", "per": "service"}, {"uses": 5}, {"budget": "500.00", "field": "amount", "window": "24h", "settle": "charge.total"}],
 		"rules": [{"methods": ["GET"]}, {"limits": [{"budget": "0.5", "field": "amount", "name": "refunds", "window": "1m", "per": "agent"}, {"uses": 1, "name": "once"}]}]}`)
 	if err != nil {
 		t.Fatal(err)
@@ -54,19 +54,19 @@ func TestBadLimits(t *testing.T) {
 		`{"requests": 1}`:                                                          "limits[0]: window: requests needs one from 1s to 744h in whole seconds, as in 1h30m",
 		`{"requests": 1, "window": "500ms"}`:                                       "limits[0]: window: requests needs one from 1s to 744h in whole seconds, as in 1h30m",
 		`{"requests": 1, "window": "1d"}`:                                          "limits[0]: window: requests needs one from 1s to 744h in whole seconds, as in 1h30m",
-		`{"budget": 5, "field": "a", "window": "59s"}`:                             "limits[0]: window: budget needs one from 1m to 744h in whole seconds, as in 1h30m",
-		`{"budget": 5, "field": "a", "window": "745h"}`:                            "limits[0]: window: budget needs one from 1m to 744h in whole seconds, as in 1h30m",
+		`{"budget": "5", "field": "a", "window": "59s"}`:                           "limits[0]: window: budget needs one from 1m to 744h in whole seconds, as in 1h30m",
+		`{"budget": "5", "field": "a", "window": "745h"}`:                          "limits[0]: window: budget needs one from 1m to 744h in whole seconds, as in 1h30m",
 		`{"concurrent": 1, "window": "1m"}`:                                        "limits[0]: window: concurrent has none",
 		`{"uses": 1, "window": "1m"}`:                                              "limits[0]: window: uses has none",
 		`{"uses": 1, "per": "session"}`:                                            `limits[0]: per: "session" is neither service nor agent; leave it out for service`,
-		`{"budget": -5, "field": "a", "window": "1m"}`:                             "limits[0]: budget: it is an amount like 500.00: more than nothing, of at most 15 digits, 6 of them behind the point",
-		`{"budget": 0, "field": "a", "window": "1m"}`:                              "limits[0]: budget: it is an amount like 500.00: more than nothing, of at most 15 digits, 6 of them behind the point",
-		`{"budget": 1e3, "field": "a", "window": "1m"}`:                            "limits[0]: budget: it is an amount like 500.00: more than nothing, of at most 15 digits, 6 of them behind the point",
-		`{"budget": 5, "window": "1m"}`:                                            "limits[0]: field: it names a field of JSON, as in amount or order.total, of letters, digits, - and _",
-		`{"budget": 5, "window": "1m", "field": "a..b"}`:                           "limits[0]: field: it names a field of JSON, as in amount or order.total, of letters, digits, - and _",
-		`{"budget": 5, "window": "1m", "field": "$.a"}`:                            "limits[0]: field: it names a field of JSON, as in amount or order.total, of letters, digits, - and _",
-		`{"budget": 5, "window": "1m", "field": "a.b.c.d.e.f.g.h.i.j.k"}`:          "limits[0]: field: at most 200 bytes and 10 names",
-		`{"budget": 5, "window": "1m", "field": "a", "settle": "b[0]"}`:            "limits[0]: settle: it names a field of JSON, as in amount or order.total, of letters, digits, - and _",
+		`{"budget": "-5", "field": "a", "window": "1m"}`:                           "limits[0]: budget: it is an amount like 500.00: more than nothing, of at most 15 digits, 6 of them behind the point",
+		`{"budget": "0", "field": "a", "window": "1m"}`:                            "limits[0]: budget: it is an amount like 500.00: more than nothing, of at most 15 digits, 6 of them behind the point",
+		`{"budget": "1e3", "field": "a", "window": "1m"}`:                          "limits[0]: budget: it is an amount like 500.00: more than nothing, of at most 15 digits, 6 of them behind the point",
+		`{"budget": "5", "window": "1m"}`:                                          "limits[0]: field: it names a field of JSON, as in amount or order.total, of letters, digits, - and _",
+		`{"budget": "5", "window": "1m", "field": "a..b"}`:                         "limits[0]: field: it names a field of JSON, as in amount or order.total, of letters, digits, - and _",
+		`{"budget": "5", "window": "1m", "field": "$.a"}`:                          "limits[0]: field: it names a field of JSON, as in amount or order.total, of letters, digits, - and _",
+		`{"budget": "5", "window": "1m", "field": "a.b.c.d.e.f.g.h.i.j.k"}`:        "limits[0]: field: at most 200 bytes and 10 names",
+		`{"budget": "5", "window": "1m", "field": "a", "settle": "b[0]"}`:          "limits[0]: settle: it names a field of JSON, as in amount or order.total, of letters, digits, - and _",
 		`{"uses": 5, "field": "a"}`:                                                "limits[0]: field and settle belong to a budget",
 		`{"requests": 5, "window": "1m", "name": "x"}`:                             "limits[0]: name: only budgets and uses have one",
 		`{"uses": 5, "name": "A B"}`:                                               "limits[0]: name: it has 1 to 64 characters of a-z, 0-9, point, - and _, and begins with a letter or a digit",
