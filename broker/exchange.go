@@ -56,6 +56,7 @@ type exchange struct {
 
 	whole    []byte // the agent's body, where something needed all of it
 	hasWhole bool
+	bodyKind inject.BodyKind // strip: of a body in which placeholders are replaced
 
 	stripped inject.Request // strip: what goes upstream; inject puts the credential in
 	trailer  http.Header    // strip: likewise, without values

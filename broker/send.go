@@ -21,7 +21,11 @@ import (
 func (e *exchange) inject() *Fault {
 	req := &e.stripped
 	defer e.opened.clear()
-	if err := e.service.injector.Inject(req, e.opened.from(e.vault.open)); err != nil {
+	open := e.opened.from(e.vault.open)
+	if f := e.substitute(open); f != nil {
+		return f
+	}
+	if err := e.service.injector.Inject(req, open); err != nil {
 		return injectFault(err)
 	}
 	var ok bool
@@ -39,7 +43,7 @@ func (e *exchange) inject() *Fault {
 	e.sendBody(out)
 	e.askPlain(req.Header)
 	if e.upgrade != "" {
-		if e.values != nil {
+		if e.readsMessages() {
 			delete(req.Header, "Sec-Websocket-Extensions") // compressed messages could not be read
 		}
 		out.Header["Connection"], out.Header["Upgrade"] = []string{"Upgrade"}, []string{e.upgrade}
@@ -60,7 +64,7 @@ func (e *exchange) sendBody(out *http.Request) {
 	if src == nil || src == http.NoBody || length == 0 {
 		return
 	}
-	e.body = &countingBody{ReadCloser: src, e: e, in: e.r, out: out}
+	e.body = &countingBody{ReadCloser: src, e: e, in: e.r, out: out, find: e.finder()}
 	out.Body, out.ContentLength = e.body, length
 	if e.stripped.Wrap != nil {
 		out.Body = wrapped{e.stripped.Wrap(e.body), e.body, &e.use}
@@ -107,6 +111,13 @@ func injectFault(err error) *Fault {
 		f.Credential, f.Err = value.Key, err
 		f.Message = "the value of the credential " + value.Key + " cannot be sent in this place; ask a person to set it again"
 		return f
+	}
+	var place *inject.PlaceError
+	switch {
+	case errors.As(err, &place):
+		return misplaced("half an escape in the " + place.Where)
+	case errors.Is(err, inject.ErrTooLong):
+		return NewFault(CodeRequestTooLarge)
 	}
 	f := NewFault(CodeUnavailable)
 	f.Err = err

@@ -86,7 +86,13 @@ func (e *exchange) strip() *Fault {
 	if where := e.tokenStands(); where != "" {
 		return tokenFault(where)
 	}
+	if f := e.placeholderStands(); f != nil {
+		return f
+	}
 	if f := e.speaksOfAnother(); f != nil {
+		return f
+	}
+	if f := e.readForSubstitutions(); f != nil {
 		return f
 	}
 	return e.readForInjector()

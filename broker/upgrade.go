@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"agentvault/broker/scrub"
+	"agentvault/policy/inject"
 )
 
 const websocket = "websocket"
@@ -68,7 +69,7 @@ func (e *exchange) switched(resp *http.Response) *Fault {
 		f.Err = errors.New("upstream switched protocols without being asked")
 		return f
 	}
-	if e.upgrade == websocket && e.values != nil && resp.Header["Sec-Websocket-Extensions"] != nil {
+	if e.upgrade == websocket && e.readsMessages() && resp.Header["Sec-Websocket-Extensions"] != nil {
 		return undecodable(errors.New("upstream chose an extension of WebSockets that was not asked for"))
 	}
 	agent, buffered, err := http.NewResponseController(e.w).Hijack()
@@ -134,9 +135,12 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 		end()
 	}
 
-	up := io.Reader(&guardedStream{src: fromAgent, refuse: e.use.cut})
-	if e.upgrade == websocket {
-		up = e.guardFrames(fromAgent)
+	up := io.Reader(&guardedStream{src: fromAgent, refuse: e.use.cut, find: e.finder()})
+	switch {
+	case e.upgrade == websocket && e.service.subs.In(inject.SurfaceWebSocket):
+		up = e.replaceInMessages(e.guardFrames(fromAgent, func() *scrub.Finder { return nil }))
+	case e.upgrade == websocket:
+		up = e.guardFrames(fromAgent, e.finder)
 	}
 	var back sync.WaitGroup
 	back.Go(func() {
@@ -157,11 +161,12 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 	return err
 }
 
-// A guardedStream is what an agent sends after an upgrade. A token in it cuts the
-// exchange.
+// A guardedStream is what an agent sends after an upgrade. A token in it, or a
+// placeholder, cuts the exchange.
 type guardedStream struct {
 	src    io.Reader
 	guard  tokenGuard
+	find   *scrub.Finder // of placeholders; nil where there are none
 	refuse func(why *Fault)
 }
 
@@ -169,6 +174,10 @@ func (g *guardedStream) Read(p []byte) (int, error) {
 	n, err := g.guard.read(g.src, p)
 	if errors.Is(err, errToken) {
 		g.refuse(tokenFault("the stream"))
+	}
+	if g.find != nil && g.find.Find(p[:n], err != nil) {
+		g.refuse(misplaced("the stream"))
+		return 0, errMisplaced
 	}
 	return n, err
 }

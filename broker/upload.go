@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"agentvault/broker/scrub"
 )
 
 // countingBody counts what the agent sends, bounds how long it may stand still,
@@ -21,15 +23,20 @@ type countingBody struct {
 	ended   atomic.Bool // nothing more will be read
 	whole   atomic.Bool // it has ended as it should
 	guard   tokenGuard
-	trailed bool // the token that was found stands in a trailer
+	find    *scrub.Finder // of placeholders; nil where there are none
+	trailed *Fault        // what was found in a trailer
 }
 
 // Read implements io.Reader. It is called by the upstream's transport.
 func (b *countingBody) Read(p []byte) (int, error) {
 	n, err := b.guard.read((*agentsBody)(b), p)
+	if b.find != nil && b.find.Find(p[:n], errors.Is(err, io.EOF)) {
+		b.e.use.cut(misplaced("the body"))
+		return 0, errMisplaced
+	}
 	switch {
-	case errors.Is(err, errToken) && b.trailed:
-		b.e.use.cut(tokenFault("a trailer"))
+	case errors.Is(err, errToken) && b.trailed != nil:
+		b.e.use.cut(b.trailed)
 	case errors.Is(err, errToken):
 		b.e.use.cut(tokenFault("the body"))
 	}
@@ -62,7 +69,7 @@ func (b *agentsBody) Read(p []byte) (int, error) {
 	}
 	for name := range b.out.Trailer {
 		for _, v := range b.in.Trailer[name] {
-			if b.trailed = holdsToken(v); b.trailed {
+			if b.trailed = b.e.trailerFault(v); b.trailed != nil {
 				return 0, errToken
 			}
 			b.out.Trailer[name] = append(b.out.Trailer[name], v)

@@ -91,7 +91,7 @@ func (u *use) refusedBy(v *View) *Fault {
 // same reports whether a request that was decided for one service would go out
 // and come back under the other in the same way.
 func (s *service) same(as *service) bool {
-	return s.name == as.name && s.auth == as.auth && s.pins == as.pins && s.upgrades == as.upgrades && s.scrubOff == as.scrubOff && s.passUndecodable == as.passUndecodable
+	return s.name == as.name && s.auth == as.auth && s.written == as.written && s.pins == as.pins && s.upgrades == as.upgrades && s.scrubOff == as.scrubOff && s.passUndecodable == as.passUndecodable
 }
 
 // hold makes a use one that the session's end cuts. The fault says that the

@@ -92,6 +92,9 @@ type vaultView struct {
 	opener   seal.Opener               // of the vault's key
 	earlier  []vault.CredentialVersion // values that were replaced and are kept
 	values   *scrub.Set                // of all boxes: what must not come back
+
+	placeholders *scrub.Set // what agents may write instead of credentials; nil: nothing
+	written      string     // likewise, each behind the other
 }
 
 type service struct {
@@ -101,6 +104,8 @@ type service struct {
 	slots    inject.Slots
 	own      []string // plain names of the slots that are header fields
 	keys     []string
+	subs     *inject.Substitutions // nil: none
+	written  string                // likewise, as they were declared
 
 	scrubOff        bool   // answers are not searched (R10)
 	passUndecodable bool   // answers that cannot be searched pass
@@ -171,6 +176,7 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 		}
 		vv.earlier = s.Earlier[nv.ID]
 		vv.knowValues(before[nv.ID])
+		vv.knowPlaceholders(before[nv.ID])
 		vv.warnShort(prev, log)
 		v.vaults[nv.Name], byID[nv.ID] = vv, vv
 	}
@@ -241,6 +247,7 @@ func buildVault(nv vault.Vault, key seal.Key, before *vaultView) (*vaultView, er
 	}
 	rules := make([]policy.Service, len(nv.Services))
 	v.services = make([]service, len(nv.Services))
+	dummyOf := dummies(key.ForVault(nv.ID))
 	for i, s := range nv.Services {
 		in, err := inject.Parse(s.Auth)
 		if err != nil {
@@ -250,7 +257,7 @@ func buildVault(nv vault.Vault, key seal.Key, before *vaultView) (*vaultView, er
 		if err != nil {
 			return v, fmt.Errorf("service %q: %w", s.Name, err)
 		}
-		v.services[i] = service{name: s.Name, auth: string(auth), injector: in, slots: in.Slots(), keys: in.Keys(),
+		v.services[i] = service{name: s.Name, auth: string(auth), injector: in, slots: in.Slots(), keys: s.Keys(), subs: inject.Placeholders(s.Substitutions, dummyOf), written: fmt.Sprint(s.Substitutions),
 			scrubOff: s.Scrub == vault.ScrubOff, passUndecodable: s.Undecodable == vault.UndecodablePass, pins: strings.Join(s.Pins, " "), upgrades: strings.Join(s.Upgrades, " ")}
 		if err := v.services[i].limit(s); err != nil {
 			return v, fmt.Errorf("service %q: %w", s.Name, err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"slices"
+
+	"agentvault/broker/scrub"
 )
 
 // maxHeldFrames bounds, in bytes, what is held back while nothing comes that
@@ -21,6 +23,7 @@ const maxHeldFrames = 4 << 10
 type frameGuard struct {
 	src    io.Reader
 	refuse func(why *Fault)
+	finder func() *scrub.Finder // of placeholders; its nil finds nothing
 
 	raw   []byte // read and not given out
 	ready int    // bytes of raw that may be given out
@@ -39,16 +42,19 @@ type frameGuard struct {
 // A frameText is the payload of a message's frames, or of one control frame.
 type frameText struct {
 	match tokenMatcher
-	from  int // where in raw stands what the matcher holds; -1 for nothing
+	from  int           // where in raw stands what the matcher holds; -1 for nothing
+	find  *scrub.Finder // of placeholders; nil where there are none
 }
 
+// begin makes ready for a message, or a control frame.
+func (g *frameGuard) begin() frameText { return frameText{from: -1, find: g.finder()} }
+
 // guardFrames returns what the agent sends, to be read by the upstream. A token
-// in it cuts the exchange.
-func (e *exchange) guardFrames(src io.Reader) io.Reader {
-	return &frameGuard{
-		src: src, header: make([]byte, 0, 14), message: frameText{from: -1}, ping: frameText{from: -1},
-		refuse: e.use.cut,
-	}
+// in it, or a placeholder, cuts the exchange.
+func (e *exchange) guardFrames(src io.Reader, finder func() *scrub.Finder) io.Reader {
+	g := &frameGuard{src: src, header: make([]byte, 0, 14), refuse: e.use.cut, finder: finder}
+	g.message, g.ping = g.begin(), g.begin()
+	return g
 }
 
 // Read implements io.Reader.
@@ -58,8 +64,8 @@ func (g *frameGuard) Read(p []byte) (int, error) {
 		g.raw = slices.Grow(g.raw, len(p))[:held+len(p)]
 		n, err := g.src.Read(g.raw[held:])
 		g.raw, g.err = g.raw[:held+n], err
-		if g.look(held) {
-			g.refuse(tokenFault("a WebSocket message"))
+		if why := g.look(held); why != nil {
+			g.refuse(why)
 			g.raw, g.err = nil, errToken
 			break
 		}
@@ -91,8 +97,8 @@ func (g *frameGuard) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// look takes raw apart from an offset on and reports whether a token ends in it.
-func (g *frameGuard) look(at int) (found bool) {
+// look takes raw apart from an offset on and returns why it may not go on, or nil.
+func (g *frameGuard) look(at int) (why *Fault) {
 	for at < len(g.raw) {
 		if g.left == 0 {
 			g.addHeader(g.raw[at])
@@ -105,15 +111,15 @@ func (g *frameGuard) look(at int) (found bool) {
 		if g.control {
 			text = &g.ping
 		}
-		if text.scan(g.raw[at:at+n], at, g.mask, &g.at) {
-			return true
+		if why := text.scan(g.raw[at:at+n], at, g.mask, &g.at); why != nil {
+			return why
 		}
 		at += n
 		if g.left == 0 {
 			g.endFrame()
 		}
 	}
-	return false
+	return nil
 }
 
 // addHeader takes a byte of a frame's header (RFC 6455 §5.2).
@@ -159,14 +165,14 @@ func (g *frameGuard) addHeader(b byte) {
 func (g *frameGuard) endFrame() {
 	switch {
 	case g.control:
-		g.ping = frameText{from: -1}
+		g.ping = g.begin()
 	case g.final:
-		g.message = frameText{from: -1}
+		g.message = g.begin()
 	}
 }
 
 // scan unmasks payload that stands at an offset of raw.
-func (t *frameText) scan(payload []byte, offset int, mask [4]byte, at *int) (found bool) {
+func (t *frameText) scan(payload []byte, offset int, mask [4]byte, at *int) (why *Fault) {
 	var plain [512]byte
 	for len(payload) > 0 {
 		n := min(len(plain), len(payload))
@@ -174,8 +180,11 @@ func (t *frameText) scan(payload []byte, offset int, mask [4]byte, at *int) (fou
 			plain[i] = payload[i] ^ mask[*at&3]
 			*at++
 		}
-		if t.match.scan(plain[:n]) {
-			return true
+		switch {
+		case t.match.scan(plain[:n]):
+			return tokenFault("a WebSocket message")
+		case t.find != nil && t.find.Find(plain[:n], false):
+			return misplaced("a WebSocket message")
 		}
 		offset += n
 		switch held := len(t.match.held()); {
@@ -186,5 +195,5 @@ func (t *frameText) scan(payload []byte, offset int, mask [4]byte, at *int) (fou
 		}
 		payload = payload[n:]
 	}
-	return false
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"agentvault/broker/scrub"
 	"agentvault/vault"
 )
 
@@ -38,7 +39,7 @@ const (
 
 // through passes bytes through a guard, in pieces.
 func through(raw string, cuts []byte, size int) (out string, found bool, err error) {
-	g := (&exchange{}).guardFrames(&cutText{text: raw, cuts: cuts}).(*frameGuard)
+	g := (&exchange{}).guardFrames(&cutText{text: raw, cuts: cuts}, noFinder).(*frameGuard)
 	g.refuse = func(*Fault) { found = true }
 	var b strings.Builder
 	buf := make([]byte, size)
@@ -121,7 +122,7 @@ func unframed(raw string) string {
 func TestFrameGuardHoldsNoWholeMessage(t *testing.T) {
 	for _, message := range []string{"banana", "av_", "av_sess_", "av_sess_abc", vault.NewToken(vault.PrefixAgent)[:55]} {
 		r, w := io.Pipe()
-		g := (&exchange{}).guardFrames(r)
+		g := (&exchange{}).guardFrames(r, noFinder)
 		frame := wsFrame(wsFinal|wsText, message)
 		go w.Write([]byte(frame))
 		got := make([]byte, len(frame))
@@ -181,8 +182,10 @@ func BenchmarkFrameGuard(b *testing.B) {
 	b.SetBytes(int64(len(raw)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, (&exchange{}).guardFrames(strings.NewReader(raw)), make([]byte, 32<<10)); err != nil {
+		if _, err := io.CopyBuffer(struct{ io.Writer }{io.Discard}, (&exchange{}).guardFrames(strings.NewReader(raw), noFinder), make([]byte, 32<<10)); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
+
+func noFinder() *scrub.Finder { return nil }

@@ -71,7 +71,7 @@ func (r *Registry) checkServiceChange(v Vault, s *ServiceChange) error {
 		return err
 	}
 	if s.Action == ActionDelete {
-		if s.Auth != nil || s.Rules != nil || s.Enabled != nil || s.Description != "" {
+		if s.Auth != nil || s.Rules != nil || s.Substitutions != nil || s.Enabled != nil || s.Description != "" {
 			return badRequest("a service that is deleted has a name or host, and nothing else")
 		}
 		at, err := v.mustHave(s.Name)
@@ -90,7 +90,9 @@ func (r *Registry) checkServiceChange(v Vault, s *ServiceChange) error {
 		return badRequest("host: an agent cannot propose a host of a private network; a person can add it")
 	}
 	service := s.service()
-	return r.checkService(&service)
+	err := r.checkService(&service)
+	s.Substitutions = service.Substitutions
+	return err
 }
 
 // nameByHost fills in the name where the host says which service is meant.
@@ -191,7 +193,11 @@ func (r *Registry) merge(v Vault, p Proposal) ([]Service, error) {
 			out.Services[at] = v.proposed(change)
 		}
 	}
-	return r.checkServices(out.Services)
+	checked, err := r.checkServices(out.Services)
+	if err != nil {
+		return nil, err
+	}
+	return checked, r.checkDummies(Vault{ID: v.ID, Services: checked})
 }
 
 // checkKeys: every key that a proposed service refers to exists or is a slot,
@@ -206,11 +212,7 @@ func checkKeys(v Vault, after []Service, p Proposal) error {
 		proposed[s.Name] = true
 	}
 	for _, s := range after {
-		in, err := inject.Parse(s.Auth)
-		if err != nil {
-			return err
-		}
-		for _, key := range in.Keys() {
+		for _, key := range s.Keys() {
 			_, exists := v.Credentials[key]
 			switch {
 			case slots[key] == ActionDelete:

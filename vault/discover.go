@@ -3,8 +3,6 @@ package vault
 import (
 	"context"
 	"slices"
-
-	"agentvault/policy/inject"
 )
 
 // A Discovery tells an agent what it may use.
@@ -68,17 +66,15 @@ func (v *Vault) keysFor(g Grant) []string {
 	return keys
 }
 
-// usedBy are the keys that the services of a grant inject.
+// usedBy are the keys that the services of a grant use.
 func (v *Vault) usedBy(g Grant) map[string]bool {
 	used := make(map[string]bool)
 	for _, s := range v.Services {
 		if !g.includes(s.Name) {
 			continue
 		}
-		if in, err := inject.Parse(s.Auth); err == nil {
-			for _, key := range in.Keys() {
-				used[key] = true
-			}
+		for _, key := range s.Keys() {
+			used[key] = true
 		}
 	}
 	return used

@@ -46,7 +46,21 @@ type Service struct {
 	Enabled     bool          `json:"enabled"` // true when left out
 	Auth        inject.Auth   `json:"auth"`
 	Rules       []policy.Rule `json:"rules,omitempty"`
+
+	// Substitutions are placeholders that agents may write instead of credentials.
+	Substitutions []inject.Substitution `json:"substitutions,omitempty"`
 	Switches
+}
+
+// Keys are the credentials that the service uses, each once. An auth that cannot
+// be read has none.
+func (s Service) Keys() []string {
+	keys := inject.KeysOf(s.Substitutions)
+	if in, err := inject.Parse(s.Auth); err == nil {
+		own := in.Keys()
+		keys = append(own, without(keys, own)...)
+	}
+	return keys
 }
 
 // UnmarshalJSON refuses unknown fields, and takes a missing "enabled" as true.

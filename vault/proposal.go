@@ -85,11 +85,13 @@ type ServiceChange struct {
 	Enabled     *bool         `json:"enabled,omitempty"` // true when left out
 	Auth        *inject.Auth  `json:"auth,omitempty"`
 	Rules       []policy.Rule `json:"rules,omitempty"`
+
+	Substitutions []inject.Substitution `json:"substitutions,omitempty"`
 }
 
 // service is what the change makes of the service.
 func (c ServiceChange) service() Service {
-	s := Service{Name: c.Name, Host: c.Host, Description: c.Description, Enabled: c.Enabled == nil || *c.Enabled, Rules: c.Rules}
+	s := Service{Name: c.Name, Host: c.Host, Description: c.Description, Enabled: c.Enabled == nil || *c.Enabled, Rules: c.Rules, Substitutions: c.Substitutions}
 	if c.Auth != nil {
 		s.Auth = *c.Auth
 	}

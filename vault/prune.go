@@ -6,6 +6,9 @@ import "slices"
 // out of grants and out of the ledger: one that is added later under the same name
 // is another one.
 func (r *Registry) putVault(tx Tx, v Vault, before []Service) error {
+	if err := r.checkDummies(v); err != nil {
+		return err
+	}
 	if err := tx.PutVault(v); err != nil {
 		return err
 	}

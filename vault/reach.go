@@ -22,8 +22,8 @@ func opened(changes []ServiceDiff, now time.Time) []string {
 			continue
 		}
 		s, b := *d.After, d.Before
-		where := reach{base: schemeOf(s) + s.Host, with: carried(s.Auth)}
-		if b == nil || !b.Enabled || b.Expired(now) || b.Host != s.Host || schemeOf(*b) != schemeOf(s) || carried(b.Auth) != where.with {
+		where := reach{base: schemeOf(s) + s.Host, with: carried(s)}
+		if b == nil || !b.Enabled || b.Expired(now) || b.Host != s.Host || schemeOf(*b) != schemeOf(s) || carried(*b) != where.with {
 			out = append(out, where.all(s.Rules)...)
 			continue
 		}
@@ -111,12 +111,18 @@ func schemeOf(s Service) string {
 }
 
 // carried is which credentials requests of a service carry.
-func carried(a inject.Auth) string {
-	in, err := inject.Parse(a)
-	if err != nil || len(in.Keys()) == 0 {
+func carried(s Service) string {
+	var keys []string
+	if in, err := inject.Parse(s.Auth); err == nil {
+		keys = in.Keys()
+	}
+	for _, x := range s.Substitutions {
+		keys = append(keys, fmt.Sprintf("%s for a placeholder in %s", x.Credential, strings.Join(x.In, ", ")))
+	}
+	if len(keys) == 0 {
 		return "with no credential"
 	}
-	return "with " + strings.Join(in.Keys(), " and ")
+	return "with " + strings.Join(keys, " and ")
 }
 
 // resemblances warn of hosts that a person could take for another one: of the

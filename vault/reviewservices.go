@@ -3,8 +3,6 @@ package vault
 import (
 	"context"
 	"slices"
-
-	"agentvault/policy/inject"
 )
 
 // A ServicesReview is what a person must see to add services.
@@ -44,11 +42,7 @@ func (r *Registry) ReviewServices(ctx context.Context, c Caller, vaultName strin
 			return ServicesReview{}, taken(s.Name)
 		}
 		changes = append(changes, ServiceDiff{Name: s.Name, After: s})
-		in, err := inject.Parse(s.Auth)
-		if err != nil {
-			return ServicesReview{}, err
-		}
-		for _, key := range in.Keys() {
+		for _, key := range s.Keys() {
 			if _, there := v.Credentials[key]; !there && !slices.Contains(rv.Missing, key) {
 				rv.Missing = append(rv.Missing, key)
 			}

@@ -197,7 +197,23 @@ func (r *Registry) checkServices(services []Service) ([]Service, error) {
 	if _, err := policy.Compile(rules); err != nil {
 		return nil, &Error{Code: CodeBadRequest, Message: err.Error()}
 	}
+	if err := inject.Distinct(claims(out)); err != nil {
+		return nil, &Error{Code: CodeBadRequest, Message: err.Error()}
+	}
 	return out, nil
+}
+
+// claims are the placeholders that services write out. The dummies of credentials
+// differ from those, and from each other.
+func claims(services []Service) (all []inject.Claim) {
+	for _, s := range services {
+		for _, x := range s.Substitutions {
+			if x.Placeholder != "" {
+				all = append(all, inject.Claim{Service: s.Name, Placeholder: x.Placeholder, For: x.Credential})
+			}
+		}
+	}
+	return all
 }
 
 func (r *Registry) checkService(s *Service) error {
@@ -215,7 +231,11 @@ func (r *Registry) checkService(s *Service) error {
 	if name := policy.PatternHost(host); policy.IsLocalName(name) && !r.development {
 		return badRequest("service %q: host %q is a local name; only a server in development mode takes those", s.Name, name)
 	}
-	if _, err := inject.Parse(s.Auth); err != nil {
+	in, err := inject.Parse(s.Auth)
+	if err != nil {
+		return bad(err)
+	}
+	if s.Substitutions, err = inject.CanonicalSubstitutions(s.Substitutions, in.Slots()); err != nil {
 		return bad(err)
 	}
 	if s.Switches, err = s.Switches.Canonical(); err != nil {

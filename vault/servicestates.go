@@ -3,8 +3,6 @@ package vault
 import (
 	"context"
 	"time"
-
-	"agentvault/policy/inject"
 )
 
 // What agents can do with a service.
@@ -51,10 +49,7 @@ func (r *Registry) ServiceStates(ctx context.Context, c Caller, vaultName string
 }
 
 func (v *Vault) state(s Service, now time.Time) ServiceState {
-	st := ServiceState{Name: s.Name, State: StateUsable, ExpiresAt: s.ExpiresAt}
-	if in, err := inject.Parse(s.Auth); err == nil {
-		st.Keys = in.Keys()
-	}
+	st := ServiceState{Name: s.Name, State: StateUsable, ExpiresAt: s.ExpiresAt, Keys: s.Keys()}
 	for _, key := range st.Keys {
 		if _, ok := v.Credentials[key]; !ok {
 			st.Missing = append(st.Missing, key)

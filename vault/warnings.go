@@ -2,7 +2,6 @@ package vault
 
 import (
 	"agentvault/policy"
-	"agentvault/policy/inject"
 	"cmp"
 	"fmt"
 	"slices"
@@ -70,11 +69,7 @@ func warnings(v Vault, changes []ServiceDiff) []string {
 			out = append(out, fmt.Sprintf("service %s is disabled, and would be enabled", s.Name))
 		}
 		out = append(out, v.switchWarnings(d)...)
-		in, err := inject.Parse(s.Auth)
-		if err != nil {
-			continue
-		}
-		for _, key := range in.Keys() {
+		for _, key := range s.Keys() {
 			if _, exists := v.Credentials[key]; exists && !goesTo(v, key, s.Host) {
 				out = append(out, fmt.Sprintf("credential %s exists, and would go to a host it never went to: %s", key, s.Host))
 			}
@@ -140,7 +135,6 @@ func openings(v Vault, after []Service, changes []ServiceDiff) (out []string) {
 // host already.
 func goesTo(v Vault, key, host string) bool {
 	return slices.ContainsFunc(v.Services, func(s Service) bool {
-		in, err := inject.Parse(s.Auth)
-		return err == nil && s.Host == host && slices.Contains(in.Keys(), key)
+		return s.Host == host && slices.Contains(s.Keys(), key)
 	})
 }

@@ -152,7 +152,7 @@ func credentialDeleteCommand() *cobra.Command {
 // usersOf names the services whose auth refers to the key.
 func usersOf(services []vault.Service, key string) (names []string) {
 	for _, s := range services {
-		if slices.Contains(keysOf(s.Auth), key) {
+		if slices.Contains(s.Keys(), key) {
 			names = append(names, s.Name)
 		}
 	}

@@ -131,7 +131,7 @@ func (f *createFlags) oneService(c *cobra.Command) (r api.ProposalRequest, err e
 		return r, err
 	}
 	r.Services = []vault.ServiceChange{{Action: vault.ActionSet, Name: f.name, Host: s.Host, Description: s.Description, Auth: &s.Auth, Rules: s.Rules}}
-	keys := keysOf(s.Auth)
+	keys := s.Keys()
 	if f.obtain != "" && len(keys) == 0 {
 		return r, misused(c, "--obtain: the service has no credential")
 	}

@@ -163,7 +163,7 @@ func sayAdded(c *cobra.Command, o *output, vaultName string, added api.ServiceLi
 	}
 	var said []string
 	for _, s := range added.Services {
-		for _, key := range keysOf(s.Auth) {
+		for _, key := range s.Keys() {
 			if slices.Contains(said, key) || slices.ContainsFunc(l.Credentials, func(cr api.CredentialInfo) bool { return cr.Key == key }) {
 				continue
 			}

@@ -31,7 +31,7 @@ func confirmReuse(c *cobra.Command, vaultName string, added []vault.Service, sur
 		return err
 	}
 	for _, s := range added {
-		for _, key := range keysOf(s.Auth) {
+		for _, key := range s.Keys() {
 			has := slices.ContainsFunc(l.Credentials, func(cr api.CredentialInfo) bool { return cr.Key == key })
 			if !has || slices.ContainsFunc(there, func(old vault.Service) bool { return sendsTo(old, key, s) }) {
 				continue
@@ -48,7 +48,7 @@ func confirmReuse(c *cobra.Command, vaultName string, added []vault.Service, sur
 
 // sendsTo reports whether a service sends a credential to where another would.
 func sendsTo(old vault.Service, key string, s vault.Service) bool {
-	if !slices.Contains(keysOf(old.Auth), key) {
+	if !slices.Contains(old.Keys(), key) {
 		return false
 	}
 	from, to := hostOf(old), hostOf(s)

@@ -166,6 +166,40 @@ func KeysOf(list []Substitution) (keys []string) {
 	return keys
 }
 
+// A Claim is a placeholder of a vault and what it stands for.
+type Claim struct{ Service, Placeholder, For string }
+
+// maxPlaceholders bounds how many different ones a vault has.
+const maxPlaceholders = 1_000
+
+// Distinct refuses the placeholders of a vault if one stands for two things, or lies
+// within another: what is to be replaced would depend on who looks first.
+func Distinct(claims []Claim) error {
+	first := make(map[string]Claim)
+	lengths := make(map[int]bool)
+	for _, c := range claims {
+		switch was, ok := first[c.Placeholder]; {
+		case ok && was.For != c.For:
+			return fmt.Errorf("service %q: its placeholder %s stands for %s in the service %q", c.Service, c.Placeholder, was.For, was.Service)
+		case !ok:
+			first[c.Placeholder], lengths[len(c.Placeholder)] = c, true
+		}
+	}
+	if len(first) > maxPlaceholders {
+		return fmt.Errorf("a vault has at most %d placeholders", maxPlaceholders)
+	}
+	for p, c := range first {
+		for n := range lengths {
+			for from := 0; n < len(p) && from+n <= len(p); from++ {
+				if inner, ok := first[p[from:from+n]]; ok {
+					return fmt.Errorf("service %q: its placeholder %s lies within %s, of the service %q", inner.Service, inner.Placeholder, p, c.Service)
+				}
+			}
+		}
+	}
+	return nil
+}
+
 // ErrTooLong says that a surface would be longer than it may be.
 var ErrTooLong = errors.New("too long with credentials for placeholders")
 
