@@ -112,9 +112,11 @@ func newKindWorld(t *testing.T, rows []kindRow) *world {
 
 // TestKindTwins sends a request to a service of each kind through every entrance,
 // and holds what its upstream got against a golden request.
-func TestKindTwins(t *testing.T) {
-	w := newKindWorld(t, kindRows)
-	for _, r := range kindRows {
+func TestKindTwins(t *testing.T) { kindTwins(t, kindRows) }
+
+func kindTwins(t *testing.T, rows []kindRow) {
+	w := newKindWorld(t, rows)
+	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
 			var first twin
 			for n, e := range ways {
