@@ -1,23 +1,19 @@
 package when
 
 import (
-	"errors"
-	"fmt"
-	"math"
 	"sync"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common"
-	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
 )
 
 // maxCost bounds one evaluation, in CEL's units: about one for a comparison,
-// one for each step of a macro and one for ten bytes of a text.
+// a few for each step of a macro and one for ten bytes of a text. It is some
+// milliseconds.
 const maxCost = 100_000
-
-// variables are the names that a condition may use.
-const variables = "method, path, query, headers, json, graphql.type, graphql.name, graphql.fields, agent and now"
 
 // environment is made once, and never changes.
 var environment = sync.OnceValues(func() (*cel.Env, error) {
@@ -36,34 +32,75 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 		cel.DefaultUTCTimeZone(true),
 		cel.CrossTypeNumericComparisons(true),
 		cel.ParserRecursionLimit(64),
-		cel.ExpressionNodeLimit(2000),
 		cel.ParserErrorRecoveryLimit(1),
+		cel.ExpressionNodeLimit(2000),
+		cel.RegexProgramSizeLimit(2000),
+		cel.ASTValidators(
+			cel.ValidateRegexLiterals(),
+			cel.ValidateDurationLiterals(),
+			cel.ValidateTimestampLiterals(),
+			cel.ValidateHomogeneousAggregateLiterals(),
+			cel.ValidateComprehensionNestingLimit(3),
+		),
 	)
 })
 
-func programOptions(*ast.AST) []cel.ProgramOption {
-	return []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost)}
-}
-
-// explain returns the first of the errors that CEL found.
-func explain(_ string, found []*common.Error) error {
-	first := found[0]
-	return fmt.Errorf("line %d, column %d: %s", first.Location.Line(), first.Location.Column()+1, first.Message)
-}
-
-// checkTree refuses what type-checks and yet cannot work.
-func checkTree(tree *ast.AST) error {
-	if t := tree.GetType(tree.Expr().ID()); t != types.BoolType {
-		return fmt.Errorf("the condition gives %s; it must be true or false", cel.FormatCELType(t))
+func programOptions() []cel.ProgramOption {
+	return []cel.ProgramOption{
+		cel.EvalOptions(cel.OptOptimize),
+		cel.OptimizeRegex(zones()...),
+		cel.CostLimit(maxCost),
+		cel.CostTracking(depthCost{}),
 	}
-	var err error
-	ast.PreOrderVisit(tree.Expr(), ast.NewExprVisitor(func(e ast.Expr) {
-		if e.Kind() != ast.LiteralKind {
-			return
+}
+
+// depthCost charges for comparing lists and maps what they hold at any depth;
+// CEL by itself counts their first level.
+type depthCost struct{}
+
+func (depthCost) CallCost(function, _ string, args []ref.Val, _ ref.Val) *uint64 {
+	switch function {
+	case operators.Equals, operators.NotEquals:
+	case operators.In:
+		if _, ok := args[1].(traits.Mapper); ok {
+			return nil // one look-up
 		}
-		if d, ok := e.AsLiteral().(types.Double); ok && math.Abs(float64(d)) >= maxDouble {
-			err = errors.New("numbers of 9007199254740992 and more are written without a fraction")
+	default:
+		return nil
+	}
+	var deep bool
+	var n uint64
+	for _, v := range args {
+		switch v.(type) {
+		case traits.Lister, traits.Mapper:
+			deep = true
 		}
-	}))
-	return err
+		n += weight(v)
+	}
+	if !deep {
+		return nil
+	}
+	return &n
+}
+
+// weight counts the values in a value, and a text's bytes by the ten.
+func weight(v ref.Val) uint64 {
+	switch v := v.(type) {
+	case types.String:
+		return 1 + uint64(len(v))/10
+	case traits.Lister:
+		n := uint64(1)
+		for it := v.Iterator(); it.HasNext() == types.True; {
+			n += weight(it.Next())
+		}
+		return n
+	case traits.Mapper:
+		n := uint64(1)
+		for it := v.Iterator(); it.HasNext() == types.True; {
+			key := it.Next()
+			n += weight(key) + weight(v.Get(key))
+		}
+		return n
+	}
+	return 1
 }

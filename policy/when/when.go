@@ -57,10 +57,10 @@ func Compile(expr string) (*Condition, error) {
 	if issues.Err() != nil {
 		return nil, explain(expr, issues.Errors())
 	}
-	if err := checkTree(checked.NativeRep()); err != nil {
+	if err := check(expr, checked.NativeRep()); err != nil {
 		return nil, err
 	}
-	program, err := env.Program(checked, programOptions(checked.NativeRep())...)
+	program, err := env.Program(checked, programOptions()...)
 	if err != nil {
 		return nil, err
 	}
