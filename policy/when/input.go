@@ -2,6 +2,7 @@ package when
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -40,6 +41,8 @@ type Input struct {
 	headers ref.Val
 	json    ref.Val
 	graphql *operation
+	tree    ref.Val // the body, parsed, whatever it is said to be
+	treeErr error
 }
 
 // An activation is an Input as CEL asks for its variables. A variable that
@@ -84,30 +87,39 @@ func (a *activation) once(kept *ref.Val, read func() ref.Val) ref.Val {
 	return *kept
 }
 
+// readQuery returns the parameters, each with its values in their order.
 func (a *activation) readQuery() ref.Val {
 	values, err := url.ParseQuery(a.RawQuery)
 	if err != nil {
-		return types.NewErr("the query has more than one reading")
+		return types.WrapErr(errTwoWays)
 	}
-	return types.DefaultTypeAdapter.NativeToValue(map[string][]string(values))
+	m := make(map[string]any, len(values))
+	for name, list := range values {
+		m[name] = list
+	}
+	return types.NewStringInterfaceMap(types.DefaultTypeAdapter, m)
 }
 
 // readHeaders returns the fields under their names in lower case. Fields of
 // the same name in different letter case are one.
 func (a *activation) readHeaders() ref.Val {
-	m := make(map[string][]string, len(a.Header))
+	m := make(map[string]any, len(a.Header))
 	for name, values := range a.Header {
 		name = strings.ToLower(name)
-		if !withheld(name) {
-			m[name] = append(m[name], values...)
+		if withheld(name) {
+			continue
 		}
+		if more, ok := m[name]; ok {
+			values = slices.Concat(more.([]string), values)
+			slices.Sort(values) // the order in the map of fields is by chance
+		}
+		m[name] = values
 	}
-	return types.DefaultTypeAdapter.NativeToValue(m)
+	return types.NewStringInterfaceMap(types.DefaultTypeAdapter, m)
 }
 
 // withheld says of a field's name in lower case whether it carries what proves
-// who sends it. Upstreams read underscores as hyphens.
+// who sends it.
 func withheld(name string) bool {
-	name = strings.ReplaceAll(name, "_", "-")
-	return name == "authorization" || name == "cookie" || strings.HasPrefix(name, "proxy-")
+	return name == "authorization" || name == "cookie" || strings.HasPrefix(name, "proxy-") || strings.HasPrefix(name, "proxy_")
 }

@@ -23,28 +23,10 @@ const (
 )
 
 var (
-	errDepth    = errors.New("nested too deeply")
-	errValues   = errors.New("too many values")
-	errNames    = errors.New("two names differ in letter case only")
-	errTrailing = errors.New("something comes behind the value")
+	errDepth  = errors.New("nested too deeply")
+	errValues = errors.New("too many values")
+	errNames  = errors.New("two names differ in letter case only")
 )
-
-func (a *activation) readJSON() ref.Val {
-	switch a.BodyState {
-	case BodyWhole:
-	case BodyTooLong:
-		return types.NewErr("the body is too long")
-	case BodyCoded:
-		return types.NewErr("the body is coded")
-	default:
-		return types.NewErr("the body was not read")
-	}
-	v, err := parseJSON(a.Body)
-	if err != nil {
-		return types.NewErr("the body cannot be read as JSON")
-	}
-	return v
-}
 
 // parseJSON reads one value as strictly as RFC 8259 and I-JSON have it: no
 // names twice, UTF-8 alone, nothing before or behind.
@@ -131,7 +113,10 @@ func (r *reader) array(depth int) (ref.Val, error) {
 // case take for the same, encoding/json among them.
 func fold(name string) string {
 	return strings.Map(func(r rune) rune {
-		if r < 'A' {
+		switch {
+		case 'a' <= r && r <= 'z':
+			return r - 'a' + 'A'
+		case r < 0x80:
 			return r
 		}
 		least := r
