@@ -4,6 +4,9 @@ STATICCHECK_VERSION := v0.8.2
 CONFORMANCE_VERSION := v1.0.7
 GRPC_VERSION := v1.85.0
 AXE_VERSION := 4.14.1
+VERSITYGW_VERSION := v1.8.0
+AWSCLI_VERSION := 1.46.3
+BOTO3_VERSION := 1.44.8
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME ?= 5000x
 BENCHTIME ?= 1s
@@ -11,7 +14,7 @@ BENCHCOUNT ?= 6
 WIREBENCH ?= -markdown docs/benchmarks.md
 
 .PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline wirebench generate \
-	suites conformance interop h2spec framing slowhttptest testssl axe screenshots
+	suites conformance interop h2spec framing slowhttptest testssl axe aws screenshots
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -54,7 +57,7 @@ fuzz:
 SUITES := $(CURDIR)/.suites
 SUITE := AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 10m
 
-suites: conformance interop h2spec framing slowhttptest testssl axe
+suites: conformance interop h2spec framing slowhttptest testssl axe aws
 
 conformance:
 	GOBIN=$(SUITES) go install $(addprefix connectrpc.com/conformance/cmd/,$(addsuffix @$(CONFORMANCE_VERSION),connectconformance referenceserver))
@@ -85,6 +88,13 @@ axe:
 	.ci/install npm:npm chromium:chromium
 	npm install --prefix $(SUITES) --no-save --no-package-lock --ignore-scripts --no-audit --no-fund axe-core@$(AXE_VERSION)
 	$(SUITE) -run '^TestAxe$$' ./cmd/agent-vault
+
+aws:
+	.ci/install python3:python3 /usr/share/doc/python3-venv:python3-venv
+	GOBIN=$(SUITES) go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW_VERSION)
+	python3 -m venv $(SUITES)/aws
+	$(SUITES)/aws/bin/pip install -q --disable-pip-version-check awscli==$(AWSCLI_VERSION) boto3==$(BOTO3_VERSION)
+	$(SUITE) -run '^TestAWS' ./cmd/agent-vault
 
 # Pictures of all pages, for people to look at.
 SCREENSHOTS ?= screenshots

@@ -69,8 +69,15 @@ type suiteWorld struct {
 // and looked for in answers.
 const injected = "auth: {type: bearer, token: SUITE_KEY}"
 
+// The credentials of a suiteWorld.
+const (
+	suiteID  = "SUITEID8C41F7E3B296"
+	suiteKey = "sk-suite-5c0d8a41f7e3b296"
+)
+
 // newSuiteWorld makes a world whose services have the auth and the switches that
-// are given; SUITE_KEY is looked for in answers whether it is injected or not.
+// are given; SUITE_KEY, and SUITE_ID, are looked for in answers whether they are
+// injected or not.
 // Sessions have no limits: suites open thousands of streams.
 func newSuiteWorld(t *testing.T, auth string) *suiteWorld {
 	t.Helper()
@@ -99,8 +106,8 @@ limits: {session_rate: 0, session_concurrent: 0, session_tunnels: 0}
 	for _, port := range w.ports {
 		declaration += fmt.Sprintf("      - {name: relayed-%d, host: \"localhost:%[1]d\", %s}\n", port, auth)
 	}
-	declaration += "    credentials:\n      SUITE_KEY: {from: \"file:SUITE_KEY\"}\n"
-	w.apply(declaration, map[string]string{"SUITE_KEY": "sk-suite-5c0d8a41f7e3b296"})
+	declaration += "    credentials:\n      SUITE_KEY: {from: \"file:SUITE_KEY\"}\n      SUITE_ID: {from: \"file:SUITE_ID\"}\n"
+	w.apply(declaration, map[string]string{"SUITE_KEY": suiteKey, "SUITE_ID": suiteID})
 	w.token = w.instance.token("--ttl", "1h")
 	w.caFile = write("vault-ca.pem", []byte(w.must("", "ca", "export")))
 	return w
