@@ -133,7 +133,7 @@ func (s *server) answerPolicy(ctx context.Context, by vault.Caller, q vault.Poli
 	out := PolicyVerdict{
 		Vault: v.Vault, Method: v.Method, Target: v.Target, Path: v.Path, Allowed: v.Allowed, Reason: v.Reason,
 		Service: v.Service, AuthType: v.AuthType, Rule: v.RuleText, Credentials: []VerdictCredential{},
-		AllowedMethods: texts(v.AllowedMethods), Tunnel: v.Tunnel, Fault: v.Fault, Explanation: v.Explanation, Steps: []PolicyStep{},
+		AllowedMethods: texts(v.AllowedMethods), Tunnel: v.Tunnel, Fault: v.Fault, Explanation: v.Explanation, Steps: []PolicyStep{}, Ask: v.Ask, Then: texts(v.Then),
 	}
 	for _, step := range v.Steps {
 		ps := PolicyStep{Service: step.Service, Rule: step.RuleText, Finding: step.Finding}

@@ -188,7 +188,7 @@ func TestPolicyAtHand(t *testing.T) {
 	}
 	if want := `{"vault":"default","method":"GET","target":"https://api.test:443","path":"/v1/a","allowed":true,"reason":"allowed","service":"api","auth_type":"bearer",` +
 		`"rule_index":0,"rule":{"methods":["GET"],"paths":["/v1/*"]},"credentials":[{"key":"API_KEY","present":true}],"allowed_methods":[],"tunnel":false,"fault":"",` +
-		`"explanation":"allowed by the service api, by its rule 0; it goes out with API_KEY (bearer)","steps":[{"service":"api","rule_index":null,"finding":"matches"},{"service":"api","rule_index":0,"rule":{"methods":["GET"],"paths":["/v1/*"]},"finding":"matches"}]}`; string(raw) != want {
+		`"explanation":"allowed by the service api, by its rule 0; it goes out with API_KEY (bearer)","steps":[{"service":"api","rule_index":null,"finding":"matches"},{"service":"api","rule_index":0,"rule":{"methods":["GET"],"paths":["/v1/*"]},"finding":"matches"}],"ask":false,"then":[]}`; string(raw) != want {
 		t.Error(cmp.Diff(want, string(raw)))
 	}
 	if v, err = c.CheckPolicy(t.Context(), api.PolicyQuestion{Vault: "default", Method: "GET", URL: "other.test"}); err != nil || v.Allowed || v.RuleIndex != nil || v.Rule != nil || v.Credentials == nil || v.AllowedMethods == nil {

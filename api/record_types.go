@@ -100,6 +100,8 @@ type PolicyVerdict struct {
 	Fault          string              `json:"fault" doc:"What the agent would get; empty when it goes out."`
 	Explanation    string              `json:"explanation"`
 	Steps          []PolicyStep        `json:"steps" doc:"What the decision looked at, in its order."`
+	Ask            bool                `json:"ask" doc:"It goes out if a person allows it."`
+	Then           []string            `json:"then" doc:"What else happens to it where it may go out: limits, replacements, tokens that are got for it."`
 }
 
 // PolicyStep is a service, or a rule of one, that a decision looked at.

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"agentvault/policy"
-	"agentvault/policy/inject"
 	"agentvault/policy/when"
 )
 
@@ -30,6 +29,8 @@ type Verdict struct {
 	Fault          string              // code that the agent would get; "" when the request goes out
 	Explanation    string              // all of it in a sentence
 	Steps          []VerdictStep       // what the decision looked at, in its order
+	Ask            bool                // policy lets it out if a person does
+	Then           []string            // what else happens to it, where it may go out
 }
 
 // A PolicyQuestion is a request that an agent of a vault might send.
@@ -171,12 +172,11 @@ func (o *Verdict) decide(v Vault, set *policy.Set, q policy.Query, t policy.Targ
 		if d.Rule >= 0 {
 			o.RuleText = &s.Rules[d.Rule]
 		}
-		if in, err := inject.Parse(s.Auth); err == nil {
-			for _, key := range in.Keys() {
-				_, present := v.Credentials[key]
-				o.Credentials = append(o.Credentials, VerdictCredential{key, present})
-			}
+		for _, key := range s.Keys() {
+			_, present := v.Credentials[key]
+			o.Credentials = append(o.Credentials, VerdictCredential{key, present})
 		}
+		o.Ask, o.Then = d.Verdict == policy.Ask, s.then(d)
 	}
 	if d.Reason == policy.MethodNotAllowed {
 		o.AllowedMethods = set.AllowedMethods(q)
@@ -251,6 +251,9 @@ func (o *Verdict) explainAllowed() string {
 		by = fmt.Sprintf("by its rule %d", o.Rule)
 	}
 	text := fmt.Sprintf("allowed by the service %s, %s", o.Service, by)
+	if o.Ask {
+		text = fmt.Sprintf("a person is asked, says the service %s, %s", o.Service, by)
+	}
 	keys := make([]string, len(o.Credentials))
 	for i, c := range o.Credentials {
 		keys[i] = c.Key

@@ -157,6 +157,9 @@ func printVerdict(w io.Writer, v api.PolicyVerdict) {
 		}
 		pairs = append(pairs, "credential", shown)
 	}
+	for _, more := range v.Then {
+		pairs = append(pairs, "then", more)
+	}
 	if v.Fault != "" {
 		pairs = append(pairs, "agent gets", v.Fault)
 	}
