@@ -45,15 +45,16 @@ func (a *activation) findOperation() (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	inBody, err := a.asksOfBody()
+	asks, err := a.asksOfBody()
 	if err != nil {
 		return nil, err
 	}
-	asks := slices.DeleteFunc(inBody, ask.empty)
+	parts := len(asks)
+	asks = slices.DeleteFunc(asks, ask.empty)
 	switch {
 	case len(asks) == 0:
 		asks = []ask{inQuery}
-	case len(asks) != len(inBody): // a batch, of which not all is GraphQL
+	case len(asks) != parts: // a batch, of which not all is GraphQL
 		return nil, errGraphQL
 	case inQuery.document != "" || inQuery.more || inQuery.elsewhere || inQuery.id:
 		return nil, errGraphQL
@@ -194,9 +195,7 @@ func (a *activation) asksOfBody() ([]ask, error) {
 	if len(a.Body) == 0 {
 		return nil, nil
 	}
-	switch a.mediaType() {
-	case "":
-		return nil, errGraphQL
+	switch media := a.mediaType(); media {
 	case mediaJSON:
 		v, err := a.parsed()
 		if err != nil {
@@ -211,13 +210,14 @@ func (a *activation) asksOfBody() ([]ask, error) {
 		}
 		q, err := askOfForm(string(a.Body))
 		return []ask{q}, err
-	case "multipart/form-data", "multipart/mixed", "multipart/related":
-		return nil, errGraphQL // one part may be an operation with files
+	default:
+		// One part of several may be an operation with files, and a server that
+		// overlooks the type would read what looks like JSON.
+		if media == "" || strings.HasPrefix(media, "multipart/") || strings.Contains(media, "graphql") || looksLikeJSON(a.Body) {
+			return nil, errGraphQL
+		}
+		return nil, nil
 	}
-	if looksLikeJSON(a.Body) {
-		return nil, errGraphQL // servers that overlook the type would read it
-	}
-	return nil, nil
 }
 
 func asksOfJSON(v ref.Val) ([]ask, error) {
