@@ -11,8 +11,8 @@ import (
 	"agentvault/policy/when"
 )
 
-// bound is generous: fuzzing shares its cores.
-const bound = 5 * time.Second
+// bound is generous: fuzzing shares its cores with others.
+const bound = 30 * time.Second
 
 // FuzzCompile: a condition compiles or has an error of one line, in bounded
 // time, and one that needs no body has the same answer whatever it is.
