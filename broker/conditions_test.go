@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -64,6 +65,30 @@ func TestConditionsOnBodies(t *testing.T) {
 			case tt.want == "" && (code(t, w) != broker.CodeConditionNotMet || !strings.Contains(w.Body.String(), tt.fault)):
 				t.Errorf("%d %s, want %s with %q", w.Code, w.Body, broker.CodeConditionNotMet, tt.fault)
 			}
+		})
+	}
+}
+
+// What was decided by the body stays while nobody changes the vault's services, and
+// is cut when somebody does: the body is not there any more to decide anew.
+func TestDecidedByTheBody(t *testing.T) {
+	for _, tt := range []struct {
+		name, want string
+		change     func(*vault.Vault)
+	}{
+		{"another service", broker.CodeUnavailable, func(v *vault.Vault) {
+			v.Services = append(slices.Clone(v.Services), vault.Service{Name: "more", Host: "more.example.com", Enabled: true, Auth: v.Services[0].Auth})
+		}},
+		{"another setting", "", func(v *vault.Vault) { v.UnmatchedHosts = vault.UnmatchedTunnel }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			more := make(chan struct{})
+			k := newKit(t, streaming(more), nil)
+			ruled := func(v *vault.Vault) { v.Services[0].Rules = []policy.Rule{{When: "json.amount < 500.0"}} }
+			k.changeVault(t, ruled)
+			k.changingUnder(t, k.request(t, "example.com", "/"), `{"amount": 1}`, more, tt.want, func() {
+				k.changeVault(t, func(v *vault.Vault) { ruled(v); tt.change(v) })
+			})
 		})
 	}
 }

@@ -25,8 +25,10 @@ func (e *exchange) decide() *Fault {
 		if f := e.readForConditions(); f != nil {
 			return f
 		}
-		e.use.query.Input = e.inputFor(e.r.Method)
-		d, f = e.vault.decide(e.use.query)
+		judged := e.use.query
+		judged.Input = e.inputFor(e.r.Method) // what was made of the body does not stay as long as the exchange
+		d, f = e.vault.decide(judged)
+		e.use.judged = e.vault.set
 	}
 	e.rule, e.values = d.rule, e.service.scrubs(e.vault)
 	if f == nil && d.ask {

@@ -16,6 +16,7 @@ type use struct {
 	asked   bool         // a person allowed it
 	blank   bool         // the vault had no values, so nothing is masked
 	query   policy.Query // what was decided
+	judged  *policy.Set  // that decided by the body, which the query has not; nil: none did
 
 	// holder is told to break it off: at most once, by another goroutine, and
 	// never after stop.
@@ -81,6 +82,9 @@ func (u *use) refusedBy(v *View) *Fault {
 		return NewFault(CodeForbidden)
 	}
 	d, f := vv.decide(u.query)
+	if d.body && vv.set == u.judged {
+		d, f = decision{service: d.service, ask: u.asked}, nil // nobody has changed what decided by the body
+	}
 	if d.body || f == nil && (!d.service.same(u.service) || d.ask && !u.asked || u.blank && !vv.values.Empty()) {
 		f = NewFault(CodeUnavailable)
 		f.Message = "the service was changed while the request was under way; send it again"

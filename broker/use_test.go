@@ -59,7 +59,20 @@ func streaming(more <-chan struct{}) http.Handler {
 // in the record, or, with "", let go on.
 func (k *kit) changing(t *testing.T, x broker.Request, more chan<- struct{}, want string, change func()) {
 	t.Helper()
-	resp, err := http.Get("http://" + k.listen(t, x) + "/stream")
+	k.changingUnder(t, x, "", more, want, change)
+}
+
+// changingUnder is changing with a body of JSON; "" for none.
+func (k *kit) changingUnder(t *testing.T, x broker.Request, body string, more chan<- struct{}, want string, change func()) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+k.listen(t, x)+"/stream", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
