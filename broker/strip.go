@@ -78,7 +78,7 @@ func (e *exchange) strip() *Fault {
 		Header: e.requestHeader(), RawQuery: e.RawQuery, Length: e.r.ContentLength, Now: e.start,
 	}
 	if values := e.r.Header["Authorization"]; len(values) == 1 {
-		e.stripped.Agents = values[0]
+		e.stripped.AgentsAuthorization = values[0]
 	}
 	e.foreign += e.service.slots.Strip(&e.stripped)
 	e.trailer = e.requestTrailer()

@@ -88,10 +88,10 @@ type Request struct {
 	Header   map[string][]string // an http.Header
 	RawQuery string              // without "?"
 
-	// Agents is what the agent sent in Authorization, "" if that was not one value:
-	// for what it says of the request. It is never sent, and may hold a token of
-	// the vault.
-	Agents string
+	// AgentsAuthorization is what the agent sent in Authorization, "" if that was
+	// not one value: for what it says of the request. It is never sent, and may
+	// hold a token of the vault.
+	AgentsAuthorization string
 
 	// Body is the whole body, for a [BodyReader] that asked for it; nil otherwise.
 	// Another one that stands there after Inject is sent instead.

@@ -148,7 +148,7 @@ func (a awsSigV4) Inject(r *Request, open func(string) (seal.Plaintext, error)) 
 // resignable refuses what cannot be signed again. The error is for the agent.
 func resignable(r *Request) error {
 	said := r.Header[amzContentSha256]
-	algorithm, _, _ := strings.Cut(r.Agents, " ")
+	algorithm, _, _ := strings.Cut(r.AgentsAuthorization, " ")
 	switch {
 	case !strings.HasPrefix(r.Path, "/"):
 		return &RequestError{"a request without a path cannot be signed for AWS"}

@@ -36,7 +36,7 @@ func awsRequest(method, host, target string, header ...string) *inject.Request {
 		r.Header[name] = append(r.Header[name], value)
 	}
 	if a := r.Header["Authorization"]; len(a) == 1 {
-		r.Agents = a[0]
+		r.AgentsAuthorization = a[0]
 	}
 	return r
 }
@@ -266,8 +266,8 @@ func TestSigV4Scope(t *testing.T) {
 		{awsWith(`"service":"s3"`), "minio.example.com", iam, "eu-west-3/s3"},
 	} {
 		r := awsRequest("GET", tt.host, "/")
-		if r.Agents = tt.agents; r.Agents != "" {
-			r.Header["Authorization"] = []string{r.Agents}
+		if r.AgentsAuthorization = tt.agents; r.AgentsAuthorization != "" {
+			r.Header["Authorization"] = []string{r.AgentsAuthorization}
 		}
 		if _, err := injectAWS(t, tt.auth, r, ""); err != nil {
 			t.Errorf("%s %q: %v", tt.host, tt.agents, err)

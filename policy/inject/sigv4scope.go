@@ -17,7 +17,7 @@ var scopeWord = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`)
 // service on to AWS.
 func (a awsSigV4) scope(r *Request) (service, region string, err error) {
 	host := hostScope(r.Host)
-	agents := agentsScope(r.Agents)
+	agents := agentsScope(r.AgentsAuthorization)
 	service, region = a.Service, a.Region
 	if service == "" && host.aws && !host.customers {
 		service = agents.service
