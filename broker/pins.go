@@ -18,23 +18,37 @@ var errUnpinned = errors.New("certificate: matches no pin of the service")
 
 func isUnpinned(err error) bool { return errors.Is(err, errUnpinned) }
 
-// pinned are the transports of a session for services with pins, by the pins.
-// A transport never lends a connection to another, so what carries a request
-// was held against exactly the pins of its service, however often it is used
-// again; and who changes the pins begins with none. Sets that are not in use any
-// more are few, since people make them, and keep no connection.
+// pinned are the transports of a session for services with pins, or with a client
+// certificate. A transport never lends a connection to another, so what carries a
+// request was held against exactly the pins of its service, and shows exactly its
+// certificate, however often it is used again; and who changes the pins begins
+// with none. Sets of pins that are not in use any more are few, since people make
+// them, and keep no connection; for certificates see forgetShown.
 type pinned struct {
 	mu sync.Mutex
-	by map[string]*pinnedTransports
+	by map[transportKey]*pinnedTransports
 }
 
-type pinnedTransports struct{ usual, upgrades *upstream.Transport }
+type pinnedTransports struct {
+	usual, upgrades *upstream.Transport
+	forget          func() bool // the end of the session
+}
+
+func (t *pinnedTransports) close() {
+	t.forget()
+	t.closeBoth()
+}
+
+func (t *pinnedTransports) closeBoth() {
+	t.usual.Close()
+	t.upgrades.Close()
+}
 
 // transport is what carries the exchange.
 func (e *exchange) transport(upgrades bool) *upstream.Transport {
 	switch {
-	case e.service.pins != "":
-		t := e.session.live.pinnedTo(e.Broker, e.service.pins)
+	case e.service.pins != "" || e.service.certifier != nil:
+		t := e.session.live.pinnedTo(e.Broker, e.vault, e.service)
 		if upgrades {
 			return t.upgrades
 		}
@@ -45,21 +59,26 @@ func (e *exchange) transport(upgrades bool) *upstream.Transport {
 	return e.session.live.upstreams(e.Broker)
 }
 
-// pinnedTo returns the session's transports for one set of pins.
-func (lv *live) pinnedTo(b *Broker, pins string) *pinnedTransports {
+// pinnedTo returns the session's transports for a service's pins and certificate.
+func (lv *live) pinnedTo(b *Broker, v *vaultView, s *service) *pinnedTransports {
+	key := v.transportKey(s)
 	lv.pinned.mu.Lock()
 	defer lv.pinned.mu.Unlock()
-	t := lv.pinned.by[pins]
+	t := lv.pinned.by[key]
 	if t == nil {
-		conf := pinTo(b.tls, pins)
-		t = &pinnedTransports{b.newTransport(conf, false), b.newTransport(conf, true)}
-		for _, one := range []*upstream.Transport{t.usual, t.upgrades} {
-			context.AfterFunc(lv.ctx, one.Close)
+		conf := b.tls
+		if s.pins != "" {
+			conf = pinTo(conf, s.pins)
 		}
+		if s.certifier != nil {
+			conf = v.showTo(conf, s, b.now)
+		}
+		t = &pinnedTransports{usual: b.newTransport(conf, false), upgrades: b.newTransport(conf, true)}
+		t.forget = context.AfterFunc(lv.ctx, t.closeBoth)
 		if lv.pinned.by == nil {
-			lv.pinned.by = make(map[string]*pinnedTransports)
+			lv.pinned.by = make(map[transportKey]*pinnedTransports)
 		}
-		lv.pinned.by[pins] = t
+		lv.pinned.by[key] = t
 	}
 	return t
 }

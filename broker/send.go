@@ -130,6 +130,7 @@ func (e *exchange) send() *Fault {
 	// that a slow agent does not read.
 	e.rc = http.NewResponseController(e.w)
 	e.use.by, e.use.vault, e.use.service = e.session.digest, e.vault.id, e.service
+	e.use.shown = e.vault.shown(e.service)
 	e.use.blank = e.values == nil && !e.service.scrubOff
 	e.use.holder = e
 	if f := e.hold(e.session.live, &e.use, e.view); f != nil {
@@ -221,9 +222,13 @@ func (e *exchange) upstreamFault(err error) *Fault {
 	if f := e.use.cutBy(); f != nil {
 		return e.hinting(f)
 	}
-	switch {
-	case e.leftAlone():
+	if e.leftAlone() {
 		return NewFault(CodeAgentGone)
+	}
+	if f := e.certificateFault(err); f != nil {
+		return f
+	}
+	switch {
 	case e.r.Context().Err() != nil:
 		// Perhaps likewise.
 	case isBlocked(err):

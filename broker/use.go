@@ -14,6 +14,7 @@ type use struct {
 	vault   string       // the vault's id
 	service *service     // nil for a blind tunnel
 	asked   bool         // a person allowed it
+	shown   string       // the client certificate; see vaultView.shown
 	blank   bool         // the vault had no values, so nothing is masked
 	query   policy.Query // what was decided
 	judged  *policy.Set  // that decided by the body, which the query has not; nil: none did
@@ -85,7 +86,7 @@ func (u *use) refusedBy(v *View) *Fault {
 	if d.body && vv.set == u.judged {
 		d, f = decision{service: d.service, ask: u.asked}, nil // nobody has changed what decided by the body
 	}
-	if d.body || f == nil && (!d.service.same(u.service) || d.ask && !u.asked || u.blank && !vv.values.Empty()) {
+	if d.body || f == nil && (!d.service.same(u.service) || vv.shown(d.service) != u.shown || d.ask && !u.asked || u.blank && !vv.values.Empty()) {
 		f = NewFault(CodeUnavailable)
 		f.Message = "the service was changed while the request was under way; send it again"
 	}

@@ -101,11 +101,13 @@ type service struct {
 	name     string
 	auth     string // as it was declared
 	injector inject.Injector
-	slots    inject.Slots
-	own      []string // plain names of the slots that are header fields
-	keys     []string
-	subs     *inject.Substitutions // nil: none
-	written  string                // likewise, as they were declared
+	// certifier is the injector, where connections show its certificate.
+	certifier inject.Certifier
+	slots     inject.Slots
+	own       []string // plain names of the slots that are header fields
+	keys      []string
+	subs      *inject.Substitutions // nil: none
+	written   string                // likewise, as they were declared
 
 	scrubOff        bool   // answers are not searched (R10)
 	passUndecodable bool   // answers that cannot be searched pass
@@ -262,6 +264,7 @@ func buildVault(nv vault.Vault, key seal.Key, before *vaultView) (*vaultView, er
 		if err := v.services[i].limit(s); err != nil {
 			return v, fmt.Errorf("service %q: %w", s.Name, err)
 		}
+		v.services[i].certifier, _ = in.(inject.Certifier)
 		for _, name := range v.services[i].slots.Headers {
 			v.services[i].own = append(v.services[i].own, plainName(name))
 		}
@@ -298,6 +301,7 @@ func (v *View) enforce(before *View) {
 			old.live.end()
 		} else {
 			old.live.recheck(v)
+			old.live.forgetShown(kept)
 		}
 	}
 }

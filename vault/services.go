@@ -238,6 +238,9 @@ func (r *Registry) checkService(s *Service) error {
 	if s.Substitutions, err = inject.CanonicalSubstitutions(s.Substitutions, in.Slots()); err != nil {
 		return bad(err)
 	}
+	if _, shows := in.(inject.Certifier); shows && s.Scheme == "http" {
+		return badRequest("service %q: auth mtls: over http there is no connection to show a certificate on", s.Name)
+	}
 	if s.Switches, err = s.Switches.Canonical(); err != nil {
 		return bad(err)
 	}

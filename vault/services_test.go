@@ -108,6 +108,7 @@ func TestSetServicesRefuses(t *testing.T) {
 		{"another kind's field", one(`"host": "a.example.com", "auth": {"type": "passthrough", "token": "K"}`), `service "stripe": auth passthrough: it has no field "token"; it has none but type`},
 		{"a control character in the description", one(`"host": "a.example.com", "description": "a\u0007b", ` + plain), `service "stripe": description: at most 500 characters of UTF-8 without control characters`},
 		{"a scheme that is none", one(`"host": "a.example.com", "scheme": "ftp", ` + plain), `service "stripe": scheme: "ftp" is neither https nor http; leave it out for https`},
+		{"a client certificate in clear text", one(`"host": "a.example.com:8080", "scheme": "http", "auth": {"type": "mtls", "certificate": "CERT", "private_key": "KEY"}`), `service "stripe": auth mtls: over http there is no connection to show a certificate on`},
 		{"clear text without a port", one(`"host": "a.example.com", "scheme": "http", ` + plain), `service "stripe": scheme: clear-text http needs a port named in host, as in a.example.com:8080`},
 		{"a method in lower case", one(`"host": "a.example.com", "rules": [{"methods": ["get"]}], ` + plain), `service "stripe": rules[0].methods: "get" is not a method in upper case; write GET`},
 		{"a path that is none", one(`"host": "a.example.com", "rules": [{}, {"paths": ["v1"]}], ` + plain), `service "stripe": rules[1].paths: "v1": a path begins with /`},

@@ -109,6 +109,7 @@ func TestKinds(t *testing.T) {
 		"github-app",
 		"hmac",
 		"jwt",
+		"mtls",
 		"passthrough",
 		"query",
 	}, inject.Types()); diff != "" {
@@ -248,7 +249,7 @@ func FuzzStripQuery(f *testing.F) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{`{"type":"bearer","token":"K"}`, `{"type":"custom","headers":{"X-A":"{{ K }}"}}`, `{"type":"cookie","cookies":{"a":"K"}}`, `{"type":"github-app","app_id":7,"private_key":"K","installation_id":42}`, `{"type":"hmac","algorithm":"sha256","key":"K","message":"{{ path }}","headers":{"X-S":"{{ signature_hex }}"}}`, `{"type":"jwt","algorithm":"EdDSA","private_key":"K","claims":{"iss":"a"}}`, `{"type":"query","key":"K","parameter":"p"}`} {
+	for _, s := range []string{`{"type":"bearer","token":"K"}`, `{"type":"custom","headers":{"X-A":"{{ K }}"}}`, `{"type":"cookie","cookies":{"a":"K"}}`, `{"type":"github-app","app_id":7,"private_key":"K","installation_id":42}`, `{"type":"hmac","algorithm":"sha256","key":"K","message":"{{ path }}","headers":{"X-S":"{{ signature_hex }}"}}`, `{"type":"mtls","certificate":"K","private_key":"K","auth":{"type":"bearer","token":"K"}}`, `{"type":"jwt","algorithm":"EdDSA","private_key":"K","claims":{"iss":"a"}}`, `{"type":"query","key":"K","parameter":"p"}`} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, spelled string) {
