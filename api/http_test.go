@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"agentvault/api"
+	"agentvault/policy/inject"
 	"agentvault/vault"
 )
 
@@ -92,7 +93,7 @@ func TestPlaces(t *testing.T) {
 		{service(`"host":"two.test","host":"three.test"`), "the field " + place + ".host stands there twice"},
 		{service(`"auth":{"type":"bearer","token":"A","token":"B"}`), "the field " + place + ".auth.token stands there twice"},
 		{service(`"auth":{"type":"bearer","token":"A\u0007"}`), "the field " + place + ".auth.token holds a control character"},
-		{service(`"auth":{}`), "the field " + place + ".auth: the field type is missing; it is one of api-key, basic, bearer, custom, passthrough, query"},
+		{service(`"auth":{}`), "the field " + place + ".auth: the field type is missing; it is one of " + strings.Join(inject.Types(), ", ")},
 		{service(`"auth":"bearer"`), "the field " + place + `.auth: it must be an object like {"type": "bearer", "token": "API_KEY"}`},
 		{service(`"rules":[{"method":"GET"}]`), "unknown field " + place + ".rules[0].method"},
 		{`{"vaults":[{"name":"default","services":[null]}]}`, "the field vaults[0].services[0] does not take this value"},

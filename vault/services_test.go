@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"agentvault/policy"
+	"agentvault/policy/inject"
 	"agentvault/vault"
 )
 
@@ -103,7 +104,7 @@ func TestSetServicesRefuses(t *testing.T) {
 		{"a port that is none", one(`"host": "a.example.com:0", ` + plain), `service "stripe": host "a.example.com:0": the port is not a number from 1 to 65535`},
 		{"a local name", one(`"host": "db", ` + plain), `service "stripe": host "db" is a local name; only a server in development mode takes those`},
 		{"no auth", one(`"host": "a.example.com"`), `service "stripe": auth: it is missing; write {"type": "passthrough"} for a host that needs no credential`},
-		{"an unknown kind of auth", one(`"host": "a.example.com", "auth": {"type": "kerberos"}`), `service "stripe": auth: unknown type "kerberos"; it is one of api-key, basic, bearer, custom, passthrough, query`},
+		{"an unknown kind of auth", one(`"host": "a.example.com", "auth": {"type": "kerberos"}`), `service "stripe": auth: unknown type "kerberos"; it is one of ` + strings.Join(inject.Types(), ", ")},
 		{"a value for a key", one(`"host": "a.example.com", "auth": {"type": "bearer", "token": "sk_live_1"}`), `service "stripe": auth bearer: field token must be the name of a credential in upper case, as in API_KEY; values never stand here`},
 		{"another kind's field", one(`"host": "a.example.com", "auth": {"type": "passthrough", "token": "K"}`), `service "stripe": auth passthrough: it has no field "token"; it has none but type`},
 		{"a control character in the description", one(`"host": "a.example.com", "description": "a\u0007b", ` + plain), `service "stripe": description: at most 500 characters of UTF-8 without control characters`},
@@ -223,7 +224,7 @@ func TestServiceAsJSON(t *testing.T) {
 		`{"name": "stripe", "enabled": "yes"}`:              `service "stripe": enabled: a string does not fit`,
 		`{"name": "stripe", "rules": [{"methods": "GET"}]}`: `service "stripe": rules.methods: a string does not fit`,
 		`{"name": "stripe", "auth": "bearer"}`:              `service "stripe": auth: it must be an object like {"type": "bearer", "token": "API_KEY"}`,
-		`{"name": "stripe", "auth": {"token": "K"}}`:        `service "stripe": auth: the field type is missing; it is one of api-key, basic, bearer, custom, passthrough, query`,
+		`{"name": "stripe", "auth": {"token": "K"}}`:        `service "stripe": auth: the field type is missing; it is one of ` + strings.Join(inject.Types(), ", "),
 	} {
 		was := vault.Service{Name: "was there"}
 		s := was
