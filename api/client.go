@@ -28,6 +28,10 @@ type Client struct {
 	// Token is sent with every call when it is not "".
 	Token string
 
+	// For is the vault that an agent's token is used for, sent in X-Vault when it is
+	// not "".
+	For string
+
 	// Name is what the client says of itself, which stands in the list of a
 	// person's sign-ins. "" means "agent-vault".
 	Name string
@@ -122,6 +126,9 @@ func (c *Client) request(ctx context.Context, method, path string, in any) (*htt
 	if !httpguts.ValidHeaderFieldValue(c.Token) {
 		return nil, errors.New("the login token holds characters that no token has")
 	}
+	if !httpguts.ValidHeaderFieldValue(c.For) {
+		return nil, errors.New("the vault's name holds characters that no name has")
+	}
 	req, err := http.NewRequestWithContext(ctx, method, c.address()+path, body)
 	if err != nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
 		return nil, fmt.Errorf("%q is not the address of a server; it looks like http://127.0.0.1:14321", c.Address)
@@ -133,6 +140,9 @@ func (c *Client) request(ctx context.Context, method, path string, in any) (*htt
 	req.Header.Set("User-Agent", cmp.Or(c.Name, "agent-vault"))
 	if c.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.Token)
+	}
+	if c.For != "" {
+		req.Header.Set("X-Vault", c.For)
 	}
 	return req, nil
 }

@@ -48,6 +48,11 @@ func (c *Client) RemoveService(ctx context.Context, vaultName, name string) erro
 	return err
 }
 
+// Dummy returns the dummy of a credential.
+func (c *Client) Dummy(ctx context.Context, vaultName, key string) (DummyInfo, error) {
+	return send[DummyInfo](ctx, c, "GET", at("credentials", key, "dummy")+query("vault", vaultName), nil)
+}
+
 // CredentialVersions lists a credential's earlier versions, without values.
 func (c *Client) CredentialVersions(ctx context.Context, vaultName, key string) (VersionList, error) {
 	return send[VersionList](ctx, c, "GET", at("credentials", key, "versions")+query("vault", vaultName), nil)

@@ -140,6 +140,7 @@ func clientOfVaults(t *testing.T, as clients, owner string) {
 		set := api.SetCredentialsRequest{Vault: "renamed", Credentials: map[string]string{"A_KEY": value}}
 		expect(t, ok[api.SetCredentialsResponse](t)(c.SetCredentials(ctx, set)).Set, []string{"A_KEY"})
 	}
+	expect(t, ok[api.DummyInfo](t)(c.Dummy(ctx, "renamed", "A_KEY")).Key, "A_KEY")
 	expect(t, len(ok[api.VersionList](t)(c.CredentialVersions(ctx, "renamed", "A_KEY")).Versions), 1)
 	expect(t, ok[api.CredentialInfo](t)(c.RollBackCredential(ctx, "A_KEY", api.RollBackRequest{Vault: "renamed", Version: 1})).Version, int64(3))
 	expect(t, len(ok[api.CredentialList](t)(c.Credentials(ctx, "renamed")).Credentials), 1)

@@ -88,6 +88,7 @@ var matrix = []row{
 	{"GET /v1/credentials", "/v1/credentials" + q, "", "vault.read", "             111 .vf. ....v ffffff1"},
 	{"POST /v1/credentials", "", credentialsBody, "credential.change", "           111 .vf. f...v ffffff1"},
 	{"DELETE /v1/credentials/{key}", theKey + q, "", "credential.change", "        111 .vf. f...v ffffff1"},
+	{"GET /v1/credentials/{key}/dummy", theKey + "/dummy" + q, "", "vault.read", "111 .vf. ....v ffffff1"},
 	{"GET /v1/credentials/{key}/versions", theKey + "/versions" + q, "", "vault.read", "111 .vf. ....v ffffff1"},
 	{"POST /v1/credentials/{key}/rollback", theKey + "/rollback", `{"vault":"default"}`, "credential.change", "111 .vf. f...v ffffff1"},
 	{"POST /v1/apply", "", `{"vaults":[{"name":"default"}]}`, "vault.read", "      111 .vf. ....v ffffff1"},

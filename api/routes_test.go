@@ -279,7 +279,7 @@ func TestAgentRoutes(t *testing.T) {
 	}
 	var d vault.Discovery
 	discover(first.Token, "default").into(t, 200, &d)
-	if diff := cmp.Diff(vault.Discovery{Vault: "default", ProxyURL: baseURL + "/proxy", Services: []vault.DiscoveredService{}, AvailableCredentials: []string{}}, d); diff != "" {
+	if diff := cmp.Diff(vault.Discovery{Vault: "default", ProxyURL: baseURL + "/proxy", Services: []vault.DiscoveredService{}, AvailableCredentials: []string{}, Dummies: map[string]string{}}, d); diff != "" {
 		t.Error(diff)
 	}
 	f.post("/v1/vaults", f.owner, api.NameRequest{Name: "team-a"}).want(t, 201)

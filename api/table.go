@@ -68,6 +68,7 @@ func (s *server) vaultTable() []section {
 			on("GET /v1/credentials", "listCredentials", "List a vault's credentials, without values.", person, s.listCredentials),
 			on("POST /v1/credentials", "setCredentials", "Store values; other credentials stay.", person, s.setCredentials),
 			on("DELETE /v1/credentials/{key}", "deleteCredential", "Remove a credential.", person, s.deleteCredential),
+			on("GET /v1/credentials/{key}/dummy", "getDummy", "Get the dummy of a credential: of the shape that clients check, and worth nothing.", person, s.getDummy),
 			on("GET /v1/credentials/{key}/versions", "listVersions", "List a credential's earlier versions, without values.", person, s.listVersions),
 			on("POST /v1/credentials/{key}/rollback", "rollBackCredential", "Make an earlier value of a credential its newest.", person, s.rollBack),
 			on("POST /v1/apply", "apply", "Make vaults be as declared.", person, s.apply).widening().upTo(maxApplyBody),

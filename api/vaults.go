@@ -225,6 +225,11 @@ func (s *server) removeService(ctx context.Context, c call[servicePath]) (Done, 
 	return Done{true}, s.Registry.RemoveService(ctx, c.caller, c.in.Name, c.in.Service)
 }
 
+func (s *server) getDummy(ctx context.Context, c call[credentialIn]) (DummyInfo, error) {
+	dummy, err := s.Registry.Dummy(ctx, c.caller, c.in.Vault, c.in.Key)
+	return DummyInfo{c.in.Key, dummy}, err
+}
+
 func (s *server) listVersions(ctx context.Context, c call[credentialIn]) (VersionList, error) {
 	kept, err := s.Registry.CredentialVersions(ctx, c.caller, c.in.Vault, c.in.Key)
 	out := VersionList{Versions: []VersionInfo{}}

@@ -24,6 +24,12 @@ type ServicePatch struct {
 	LastsSeconds *int64 `json:"lasts_seconds,omitempty" minimum:"0" maximum:"31622400" doc:"How long the service lasts from now; 0 is for good. Then it is as if it were not there."`
 }
 
+// DummyInfo is the dummy of a credential.
+type DummyInfo struct {
+	Key   string `json:"key"`
+	Dummy string `json:"dummy" doc:"The same for as long as the vault and the credential's name are, whatever its value."`
+}
+
 // VersionInfo is a value that was replaced.
 type VersionInfo struct {
 	Version   int64     `json:"version"`

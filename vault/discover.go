@@ -3,6 +3,8 @@ package vault
 import (
 	"context"
 	"slices"
+
+	"agentvault/policy/inject"
 )
 
 // A Discovery tells an agent what it may use.
@@ -11,6 +13,7 @@ type Discovery struct {
 	ProxyURL             string              `json:"proxy_url"`
 	Services             []DiscoveredService `json:"services"`
 	AvailableCredentials []string            `json:"available_credentials"`
+	Dummies              map[string]string   `json:"dummies"` // of the available credentials: of the shape that clients check, and worth nothing
 }
 
 // A DiscoveredService is a service as agents see it.
@@ -18,6 +21,9 @@ type DiscoveredService struct {
 	Name        string `json:"name"`
 	Host        string `json:"host"`
 	Description string `json:"description"`
+
+	// Substitutions are what it replaces, each with its placeholder.
+	Substitutions []inject.Substitution `json:"substitutions,omitempty"`
 }
 
 // Discover tells an agent which services and credential keys its vault has.
@@ -40,10 +46,14 @@ func (r *Registry) Discover(ctx context.Context, c Caller, vaultName string) (Di
 	if err != nil {
 		return Discovery{}, err
 	}
-	d := Discovery{Vault: v.Name, ProxyURL: r.proxyURL(), Services: []DiscoveredService{}, AvailableCredentials: v.keysFor(g)}
+	d := Discovery{Vault: v.Name, ProxyURL: r.proxyURL(), Services: []DiscoveredService{}, AvailableCredentials: v.keysFor(g), Dummies: make(map[string]string)}
+	dummyOf := func(key string) string { return r.dummyOf(v, key) }
+	for _, key := range d.AvailableCredentials {
+		d.Dummies[key] = dummyOf(key)
+	}
 	for _, s := range v.Services {
 		if s.Enabled && !s.Expired(r.now()) && g.includes(s.Name) {
-			d.Services = append(d.Services, DiscoveredService{s.Name, s.Host, s.Description})
+			d.Services = append(d.Services, DiscoveredService{s.Name, s.Host, s.Description, inject.Placeholders(s.Substitutions, dummyOf).All()})
 		}
 	}
 	return d, nil

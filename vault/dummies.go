@@ -1,6 +1,8 @@
 package vault
 
 import (
+	"context"
+
 	"agentvault/policy/inject"
 	"agentvault/vault/seal"
 )
@@ -27,4 +29,21 @@ func (r *Registry) checkDummies(v Vault) error {
 		}
 	}
 	return nil
+}
+
+// Dummy returns the dummy of a credential of a vault, which need not have a value.
+func (r *Registry) Dummy(ctx context.Context, c Caller, vaultName, key string) (string, error) {
+	if !inject.ValidKey(key) {
+		return "", badRequest("key: it has A-Z, 0-9 and _, and begins with a letter") // it may be a value
+	}
+	var dummy string
+	err := r.readAs(ctx, c, actReadVault, func(tx Tx) error {
+		v, err := r.wholeVault(tx, c, actReadVault, vaultName)
+		dummy = r.dummyOf(v, key)
+		return err
+	})
+	if err != nil {
+		return "", err
+	}
+	return dummy, nil
 }

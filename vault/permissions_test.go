@@ -107,6 +107,7 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"DeleteCredential", vaultMembers, changes, []any{mainVault, "STRIPE_KEY"}},
 		{"DeleteVault", vaultAdmins, changes, []any{mainVault}},
 		{"Discover", onlyAgents, reads, []any{mainVault}},
+		{"Dummy", vaultProxies, reads, []any{mainVault, "STRIPE_KEY"}},
 		{"EnableService", freshVault, changes, []any{mainVault, "stripe", true}},
 		{"EnableService", vaultMembers, changes, []any{mainVault, "stripe", false}},
 		{"Events", vaultMembers, reads, []any{mainVault, int64(0), 10}},

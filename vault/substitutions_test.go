@@ -61,6 +61,32 @@ func words(err error) string {
 	return err.Error()
 }
 
+// An agent is told its placeholders and dummies, which are the same each time.
+func TestDiscoverPlaceholders(t *testing.T) {
+	f := newFixture(t)
+	_, err := f.SetServices(t.Context(), f.owner, mainVault, substituting(t,
+		`{"placeholder": "__the_stripe_key__", "credential": "STRIPE_KEY", "in": ["body"]}, {"credential": "STRIPE_KEY", "in": ["path"]}`))
+	must(t, err)
+	d, err := f.Discover(t.Context(), f.session, "")
+	must(t, err)
+	dummy, err := f.Dummy(t.Context(), f.owner, mainVault, "STRIPE_KEY")
+	must(t, err)
+	diff(t, "dummies", map[string]string{"STRIPE_KEY": dummy}, d.Dummies)
+	diff(t, "substitutions", []inject.Substitution{
+		{Placeholder: "__the_stripe_key__", Credential: "STRIPE_KEY", In: []string{"body"}},
+		{Placeholder: dummy, Credential: "STRIPE_KEY", In: []string{"path"}},
+	}, d.Services[0].Substitutions)
+	_, err = f.CreateVault(t.Context(), f.owner, "other-vault")
+	must(t, err)
+	other, err := f.Dummy(t.Context(), f.owner, "other-vault", "STRIPE_KEY")
+	must(t, err)
+	if other == dummy {
+		t.Errorf("two vaults have the dummy %s", dummy)
+	}
+	_, err = f.Dummy(t.Context(), f.owner, mainVault, "sk_live_value")
+	refused(t, "what may be a value", vault.CodeBadRequest, "key: it has A-Z, 0-9 and _, and begins with a letter", err)
+}
+
 // An agent may propose substitutions: who decides sees where each credential would
 // go, and that it is new there.
 func TestProposedSubstitutions(t *testing.T) {

@@ -19,8 +19,9 @@ type childOf struct {
 	session api.SessionResponse
 	vault   string
 	caPEM   []byte
-	environ []string // the operator's
-	agents  bool     // the token is an agent's own, and no session that we made
+	environ []string          // the operator's
+	dummies map[string]string // by variable, which is a credential's name
+	agents  bool              // the token is an agent's own, and no session that we made
 
 	ownPort   string // URL of the port of --proxy-port; "": the proxy entrance itself, with credentials
 	ownSocket string // path of --proxy-socket
@@ -41,6 +42,7 @@ func (c childOf) environment(dir string) ([]string, error) {
 			vars[name] = value
 		}
 	}
+	maps.Copy(vars, c.dummies)
 	bundle, alone, err := c.writeRoots(dir, vars["SSL_CERT_FILE"])
 	if err != nil {
 		return nil, err

@@ -22,6 +22,7 @@ import (
 func vaultRunCommand() *cobra.Command {
 	var f sessionFlags
 	var own ownFlags
+	var dummies bool
 	c := &cobra.Command{
 		Use:   "run [--vault V] [--ttl D] -- CMD [ARG...]",
 		Short: "Run a command behind a vault",
@@ -44,6 +45,11 @@ without a network get a unix socket with --proxy-socket, whose path is in
 AGENT_VAULT_PROXY_SOCKET. Whatever connects there is taken for the command: on
 Linux whatever this user runs, elsewhere the port is open to every user of the
 machine. Both speak HTTP and SOCKS5, and end with the command.
+
+With --dummies the command finds, under the name of each credential of the vault, a
+dummy in its environment that has the shape of a value and is worth nothing: for
+programs that do not start without a key. It takes the place of what stood there,
+but for names that programs need for other things, such as PATH.
 
 The login and the master password are not in the command's environment, and on
 Linux it cannot read them from vault run either, unless it runs as root.`,
@@ -68,18 +74,19 @@ Linux it cannot read them from vault run either, unless it runs as root.`,
 			case err != nil:
 				return &statusError{fmt.Errorf("%s: command not found", args[0]), 127}
 			}
-			return f.run(c, own, path, args, std)
+			return f.run(c, own, dummies, path, args, std)
 		},
 	}
 	c.Flags().SetInterspersed(false) // the command's flags are its own
 	c.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	f.add(c)
 	own.add(c)
+	c.Flags().BoolVar(&dummies, "dummies", false, "give the command a dummy for each credential of the vault, in a variable of its name")
 	return c
 }
 
 // run mints a session, runs the command with it and ends it.
-func (f *sessionFlags) run(c *cobra.Command, own ownFlags, path string, args []string, std stdio) error {
+func (f *sessionFlags) run(c *cobra.Command, own ownFlags, dummies bool, path string, args []string, std stdio) error {
 	// From here on no signal ends this process by itself, so that no session is
 	// left behind.
 	signals := make(chan os.Signal, 8)
@@ -88,7 +95,9 @@ func (f *sessionFlags) run(c *cobra.Command, own ownFlags, path string, args []s
 
 	var of childOf
 	err := unlessInterrupted(c, signals, func() (err error) {
-		of, err = f.prepare(c, args[0])
+		if of, err = f.prepare(c, args[0]); err == nil && dummies {
+			of.dummies, err = dummiesOf(c, of)
+		}
 		return err
 	})
 	if of.minted() { // also of one that came too late
