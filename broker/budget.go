@@ -45,7 +45,10 @@ func (s *service) limit(from vault.Service) error {
 	if slices.ContainsFunc(byRule, func(l []limit.Limit) bool { return l != nil }) {
 		s.ruleLimits = byRule
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return s.meterLimits(from.Rules)
 }
 
 // limited are the limits that the exchange goes through: the service's and those

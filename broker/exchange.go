@@ -65,7 +65,8 @@ type exchange struct {
 	upgrade  string         // strip: the protocol that goes upstream in Upgrade, as the agent spells it; "" for none
 	use      use            // send: what a later View may cut
 
-	spent spending // reserve: settled in the end
+	passed passage  // pass: what is counted on the way
+	spent  spending // reserve: settled in the end
 
 	// What goes upstream. These are values, not pointers: one piece of memory for
 	// an exchange costs less than ten.
@@ -124,6 +125,9 @@ func (e *exchange) run() *Fault {
 		return f
 	}
 	if f := e.decide(); f != nil {
+		return f
+	}
+	if f := e.pass(); f != nil {
 		return f
 	}
 	if f := e.strip(); f != nil {
@@ -279,6 +283,7 @@ func (e *exchange) finish() {
 		e.ctx.End()
 	}
 	e.settle()
+	e.passed.leave()
 	e.recordOutcome()
 	if e.occupies {
 		e.session.live.leave()

@@ -135,6 +135,9 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 		end()
 	}
 
+	if e.passed.up != nil {
+		fromAgent = &gaugedReader{fromAgent, e, e.passed.up}
+	}
 	up := io.Reader(&guardedStream{src: fromAgent, refuse: e.use.cut, find: e.finder()})
 	switch {
 	case e.upgrade == websocket && e.service.subs.In(inject.SurfaceWebSocket):
@@ -148,7 +151,11 @@ func (e *exchange) join(agent net.Conn, fromAgent io.Reader, upstream io.ReadWri
 		e.bytesIn = n
 		ended(upstream, err)
 	})
-	down := io.Reader(&uncut{src: &moving{upstream, moves}, use: &e.use})
+	from := io.Reader(upstream)
+	if e.passed.down != nil {
+		from = &gaugedReader{upstream, e, e.passed.down}
+	}
+	down := io.Reader(&uncut{src: &moving{from, moves}, use: &e.use})
 	if e.upgrade == websocket && e.values != nil {
 		frames := e.values.Frames(down)
 		frames.Follow(e.valuesNow)

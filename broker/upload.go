@@ -57,6 +57,9 @@ func (b *agentsBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.n.Add(int64(n))
+	if !b.e.flows(b.e.passed.up, n) {
+		return 0, errUsedUp
+	}
 	if err != nil {
 		b.ended.Store(true)
 	}

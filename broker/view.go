@@ -116,6 +116,8 @@ type service struct {
 
 	limits     []limit.Limit   // of all that goes through
 	ruleLimits [][]limit.Limit // of what each rule lets through; nil: none has any
+	meters     []*meter        // of limits, those that are not durable
+	ruleMeters [][]*meter      // likewise of ruleLimits
 }
 
 type box struct {
@@ -205,6 +207,7 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 		}
 		v.sessions[a.Digest] = &session{id: a.ID, name: a.Name, digest: a.Digest, expires: a.ExpiresAt, grants: grants}
 	}
+	v.keepMeters(before)
 	for digest, sess := range v.sessions {
 		if prev != nil {
 			if old := prev.sessions[digest]; old != nil && sess.reaches(old) {
@@ -215,6 +218,17 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 		sess.live = newLive(limits, sess.expires, now)
 	}
 	return v
+}
+
+// keepMeters goes on counting where the View before left off.
+func (v *View) keepMeters(before map[string]*vaultView) {
+	ids := make(map[string]bool, len(v.sessions))
+	for _, s := range v.sessions {
+		ids[s.id] = true
+	}
+	for _, vv := range v.vaults {
+		vv.keepMeters(before[vv.id], ids)
+	}
 }
 
 // soonest is the time at which the first of the services ends that have not yet,
