@@ -85,6 +85,12 @@ func (e *exchange) reserve() *Fault {
 		}
 		s.limits, s.charges = append(s.limits, l), append(s.charges, c)
 	}
+	for _, g := range e.vault.metered {
+		if g.Service == e.service.name {
+			s.limits = append(s.limits, limit.Limit{Kind: limit.Uses, PerAgent: true, Most: g.Uses})
+			s.charges = append(s.charges, vault.Charge{Account: g.UsesAccount(e.vault.id), Amount: 1, Most: g.Uses})
+		}
+	}
 	if s.charges == nil {
 		return nil
 	}

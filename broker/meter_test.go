@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,10 +110,10 @@ func TestLimitOfConcurrent(t *testing.T) {
 // Bytes beyond a limit do not go on: neither of a body whose length was not known,
 // nor of an answer that has begun.
 func TestLimitOfBytes(t *testing.T) {
-	received := 0
+	var received atomic.Int64
 	k := limitKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
-		received += len(b)
+		received.Add(int64(len(b)))
 		io.WriteString(w, strings.Repeat("x", 600))
 	}), policy.Limit{RequestBytes: 1000, Window: "1m"}, policy.Limit{ResponseBytes: 1000, Window: "1m", Per: policy.PerAgent})
 	post := func(body io.Reader) (w *httptest.ResponseRecorder, aborted bool) {
@@ -131,8 +132,8 @@ func TestLimitOfBytes(t *testing.T) {
 	if w.Code != 429 {
 		t.Errorf("a body without a length: %d %s", w.Code, w.Body)
 	}
-	if received != 700 {
-		t.Errorf("%d bytes were received", received)
+	if received.Load() != 700 {
+		t.Errorf("%d bytes were received", received.Load())
 	}
 	w, aborted := post(strings.NewReader("a")) // whose answer is too long
 	if got := w.Body.Len(); !aborted || got > 400 {

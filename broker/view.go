@@ -25,10 +25,10 @@ type View struct {
 	initialized bool
 	sessions    map[[32]byte]*session // vault-scoped sessions and agents, by token digest
 	vaults      map[string]*vaultView // by name, whole
-	until       time.Time             // when the first service ends; zero: none does
+	until       time.Time             // when the first service, rule or grant ends; zero: none does
 }
 
-// overdue reports whether a service that has ended may still decide here. For so
+// overdue reports whether what has ended may still decide here. For so
 // long the View may outlive it (R14).
 func (v *View) overdue(now time.Time) bool {
 	return !v.until.IsZero() && now.Sub(v.until) > time.Second
@@ -82,10 +82,11 @@ func (s *session) reaches(before *session) bool {
 // some of its services only.
 type vaultView struct {
 	id, name string
-	tunnel   bool        // unmatched_hosts: tunnel
-	set      *policy.Set // of all services of the vault
-	granted  []string    // names of the services that an agent may use; nil: all
-	broken   bool        // the stored services do not compile: the vault decides nothing
+	tunnel   bool               // unmatched_hosts: tunnel
+	set      *policy.Set        // of all services of the vault
+	granted  []string           // names of the services that an agent may use; nil: all
+	metered  []vault.TimedGrant // of those, for so many uses
+	broken   bool               // the stored services do not compile: the vault decides nothing
 	services []service
 	declared []vault.Service // what services and set were made of
 	boxes    map[string]box
@@ -195,15 +196,20 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 		}
 		grants := make(map[string]*vaultView, len(a.Vaults))
 		for id, g := range a.Vaults {
+			g, ok := g.At(now)
 			vv := byID[id]
-			if vv != nil && g.Services != nil {
+			if !ok || vv == nil {
+				continue
+			}
+			for _, t := range g.Ends.Grants {
+				v.until = earlier(v.until, t.ExpiresAt)
+			}
+			if g.Services != nil {
 				narrowed := *vv
-				narrowed.granted = g.Services
+				narrowed.granted, narrowed.metered = g.Usable(), g.Metered()
 				vv = &narrowed
 			}
-			if vv != nil {
-				grants[id] = vv
-			}
+			grants[id] = vv
 		}
 		v.sessions[a.Digest] = &session{id: a.ID, name: a.Name, digest: a.Digest, expires: a.ExpiresAt, grants: grants}
 	}
@@ -235,9 +241,17 @@ func (v *View) keepMeters(before map[string]*vaultView) {
 // or an earlier one that is known already.
 func soonest(known time.Time, services []vault.Service, now time.Time) time.Time {
 	for _, s := range services {
-		if end := s.ExpiresAt; !end.IsZero() && !s.Expired(now) && (known.IsZero() || end.Before(known)) {
-			known = end
+		if !s.ExpiresAt.IsZero() && !s.Expired(now) {
+			known = earlier(known, s.ExpiresAt)
 		}
+	}
+	return known
+}
+
+// earlier is the earlier of two times, of which the first may be zero.
+func earlier(known, end time.Time) time.Time {
+	if known.IsZero() || end.Before(known) {
+		return end
 	}
 	return known
 }

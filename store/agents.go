@@ -50,9 +50,9 @@ func (t *tx) fillGrants(agents []vault.Agent, where string, args ...any) error {
 		byID[agents[i].ID] = &agents[i]
 	}
 	grants, err := list(t, func(r *sql.Rows, g *grantRow) error {
-		return r.Scan(&g.agentID, &g.vaultID, &g.Role, asJSON{&g.Services})
+		return r.Scan(&g.agentID, &g.vaultID, &g.Role, asJSON{&g.Services}, asJSON{&g.Ends})
 	},
-		`SELECT agent_id, vault_id, role, services FROM grants `+where, args...)
+		`SELECT agent_id, vault_id, role, services, ends FROM grants `+where, args...)
 	for _, g := range grants {
 		if a := byID[g.agentID]; a != nil {
 			a.Vaults[g.vaultID] = g.Grant
@@ -72,11 +72,14 @@ func (t *tx) PutAgent(a vault.Agent) error {
 		return err
 	}
 	for vaultID, g := range a.Vaults {
-		var services any // NULL: all
+		var services, ends any // NULL: all, and none
+		if g.Ends.Guest || g.Ends.Grants != nil {
+			ends = asJSON{g.Ends}
+		}
 		if g.Services != nil {
 			services = asJSON{g.Services}
 		}
-		if err := t.exec(`INSERT INTO grants (agent_id, vault_id, role, services) VALUES (?, ?, ?, ?)`, a.ID, vaultID, g.Role, services); err != nil {
+		if err := t.exec(`INSERT INTO grants (agent_id, vault_id, role, services, ends) VALUES (?, ?, ?, ?, ?)`, a.ID, vaultID, g.Role, services, ends); err != nil {
 			return err
 		}
 	}

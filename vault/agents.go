@@ -109,7 +109,7 @@ func checkGrant(v Vault, g Grant) (Grant, error) {
 	if services == nil {
 		services = []string{} // none of them, which is not all
 	}
-	return Grant{g.Role, services}, nil
+	return Grant{Role: g.Role, Services: services}, nil
 }
 
 // sees reports whether the person is at least a member of one of the vaults, or
@@ -175,7 +175,7 @@ func (r *Registry) Agents(ctx context.Context, c Caller) ([]Agent, error) {
 	err := r.store.Read(ctx, func(tx Tx) error {
 		all, err := tx.ListAgents()
 		for _, a := range all {
-			if c.user.sees(a.Vaults) {
+			if a.current(r.now()); c.user.sees(a.Vaults) {
 				visible = append(visible, a)
 			}
 		}
@@ -293,6 +293,11 @@ func (r *Registry) RevokeVault(ctx context.Context, c Caller, name, vaultName st
 // changeGrant changes an agent's grant in one vault, of which alone the caller
 // must be an admin.
 func (r *Registry) changeGrant(ctx context.Context, c Caller, act *action, name, vaultName string, f func(Vault, *Agent) error) (Agent, error) {
+	return r.changeGrantIn(ctx, c, act, name, vaultName, "", func(_ Tx, v Vault, a *Agent) error { return f(v, a) })
+}
+
+// changeGrantIn is changeGrant with a word of what is changed.
+func (r *Registry) changeGrantIn(ctx context.Context, c Caller, act *action, name, vaultName, what string, f func(Tx, Vault, *Agent) error) (Agent, error) {
 	var a Agent
 	err := r.writeAsNow(ctx, c, act, func(tx Tx, c Caller) error {
 		v, err := r.wholeVault(tx, c, act, vaultName)
@@ -302,10 +307,10 @@ func (r *Registry) changeGrant(ctx context.Context, c Caller, act *action, name,
 		if a, err = agentByName(tx, c, name); err != nil {
 			return err
 		}
-		if err := f(v, &a); err != nil {
+		if err := f(tx, v, &a); err != nil {
 			return err
 		}
-		return errors.Join(tx.PutAgent(a), r.note(tx, c, act, v.ref(), "agent "+name))
+		return errors.Join(tx.PutAgent(a), r.note(tx, c, act, v.ref(), what+"agent "+name))
 	})
 	if err != nil {
 		return Agent{}, err

@@ -94,6 +94,7 @@ func holder(tx Tx, prefix string, digest [32]byte, now time.Time) (c Caller, err
 		if err == nil && a.ended(now) {
 			err = ErrNotFound
 		}
+		a.current(now)
 		return Caller{agent: &a}, err
 	}
 	return c, ErrNotFound

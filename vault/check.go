@@ -77,7 +77,7 @@ func (r *Registry) CheckPolicy(ctx context.Context, c Caller, asked PolicyQuesti
 	grant := Grant{}
 	err = r.store.Read(ctx, func(tx Tx) (err error) {
 		if v, err = r.wholeVault(tx, c, actReadVault, asked.Vault); err == nil && asked.Agent != "" {
-			grant, err = grantOf(tx, asked.Agent, v)
+			grant, err = grantOf(tx, asked.Agent, v, r.now())
 		}
 		return err
 	})
@@ -110,11 +110,12 @@ func (r *Registry) CheckPolicy(ctx context.Context, c Caller, asked PolicyQuesti
 }
 
 // grantOf is what an agent may do in a vault.
-func grantOf(tx Tx, agent string, v Vault) (Grant, error) {
+func grantOf(tx Tx, agent string, v Vault, now time.Time) (Grant, error) {
 	a, err := tx.AgentByName(agent)
 	if errors.Is(err, ErrNotFound) {
 		return Grant{}, refuse(CodeNotFound, "there is no agent %q", shorten(agent))
 	}
+	a.current(now)
 	g, ok := a.Vaults[v.ID]
 	if err == nil && !ok {
 		err = refuse(CodeVaultForbidden, "the agent %s has no access to the vault %s; a person can grant it", a.Name, v.Name)

@@ -109,6 +109,7 @@ func grantProposed(tx Tx, p Proposal, narrow []Agent) error {
 			continue
 		}
 		g.Services = slices.Sorted(slices.Values(append(slices.Clone(g.Services), more...)))
+		g.Ends.Guest = false
 		a.Vaults[p.VaultID] = g
 		if err := tx.PutAgent(a); err != nil {
 			return err

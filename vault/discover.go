@@ -92,7 +92,7 @@ func (v *Vault) usedBy(g Grant) map[string]bool {
 
 // includes reports whether the grant is for the service.
 func (g Grant) includes(service string) bool {
-	return g.Services == nil || slices.Contains(g.Services, service)
+	return g.Services == nil || slices.Contains(g.Services, service) || g.Ends.of(service) != nil
 }
 
 // agentsVault finds the vault that an agent's request is about, and what the

@@ -84,9 +84,9 @@ func (r *Registry) RenewLease(ctx context.Context, leaseToken string) (ends time
 }
 
 // Sweep puts away what is over: sessions whose lease nobody renewed, proposals
-// that nobody decided, and what held requests said.
+// that nobody decided, what held requests said, and grants that have ended.
 func (r *Registry) Sweep(ctx context.Context) error {
-	return errors.Join(r.endLeases(ctx), r.expireProposals(ctx), r.forgetHeld(ctx))
+	return errors.Join(r.endLeases(ctx), r.expireProposals(ctx), r.forgetHeld(ctx), r.endGrants(ctx))
 }
 
 func (r *Registry) endLeases(ctx context.Context) error {

@@ -77,6 +77,12 @@ func newCast(t *testing.T, change ...func(*vault.Options)) *fixture {
 		return actor{name, c, role, in, person}
 	}
 	enlist("guest", vault.RoleMember, main, vault.VaultProxy)
+	part := newAgent("part-robot", mainVault, vault.VaultProxy)
+	part.Vaults[mainVault] = vault.Grant{Role: vault.VaultProxy, Services: []string{}}
+	_, _, err = f.CreateAgent(ctx, f.owner, part)
+	must(t, err)
+	_, err = f.GrantService(ctx, f.owner, "part-robot", mainVault, "stripe", time.Hour, 1)
+	must(t, err)
 	robot := func(role string) actor {
 		token, _, err := f.CreateAgent(ctx, f.owner, newAgent("robot-"+role, mainVault, role))
 		must(t, err)

@@ -189,6 +189,9 @@ type Grant struct {
 	// Services are the names of those that the agent may use; nil means all,
 	// also those to come.
 	Services []string
+
+	// Ends are of services that it may use for a while besides.
+	Ends Ending
 }
 
 // Kinds of Invite.

@@ -72,12 +72,16 @@ func prune(grants map[string]Grant, vaultID string, gone []string) bool {
 		return false
 	}
 	kept := slices.DeleteFunc(slices.Clone(g.Services), func(name string) bool { return slices.Contains(gone, name) })
-	if len(kept) == len(g.Services) {
+	ends := g.Ends.without(gone)
+	if len(kept) == len(g.Services) && len(ends.Grants) == len(g.Ends.Grants) {
 		return false
 	}
 	if kept == nil {
 		kept = []string{}
 	}
-	grants[vaultID] = Grant{g.Role, kept}
+	grants[vaultID] = Grant{g.Role, kept, ends}
+	if ends.Guest && len(ends.Grants) == 0 {
+		delete(grants, vaultID)
+	}
 	return true
 }

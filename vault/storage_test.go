@@ -138,6 +138,12 @@ func (t brokenTx) ListVersions(id, key string) ([]vault.CredentialVersion, error
 func (t brokenTx) PutVersion(id string, v vault.CredentialVersion) error {
 	return put(t.s, func(v vault.CredentialVersion) error { return t.Tx.PutVersion(id, v) }, v)
 }
+func (t brokenTx) Spent(id, service string, now time.Time, windows map[string]time.Duration) ([]vault.Spent, error) {
+	return get(t.s, func(now time.Time) ([]vault.Spent, error) { return t.Tx.Spent(id, service, now, windows) }, now)
+}
+func (t brokenTx) ForgetSpent(id, service string) error {
+	return put(t.s, func(service string) error { return t.Tx.ForgetSpent(id, service) }, service)
+}
 func (t brokenTx) DeleteVersions(id, key string, keep int) error {
 	return put(t.s, func(keep int) error { return t.Tx.DeleteVersions(id, key, keep) }, keep)
 }
