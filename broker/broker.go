@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -55,6 +56,17 @@ type Options struct {
 	// its revision with the Source. Zero means 30 seconds. It cannot be disabled.
 	MaxStale time.Duration
 
+	// Approvals keep requests that wait for a person. Nil refuses those.
+	Approvals Approvals
+
+	// ApprovalWait is how long a request waits for a person before it is refused;
+	// sent again, it waits on. Zero means 90 seconds.
+	ApprovalWait time.Duration
+
+	// Stopping is closed when the server begins to stop: nobody is to wait for a
+	// person any more. Nil is never closed.
+	Stopping <-chan struct{}
+
 	// AuthTypes are named in proposal hints. Nil means every kind of
 	// policy/inject.
 	AuthTypes []string
@@ -76,25 +88,28 @@ type Options struct {
 // A Broker carries exchanges from admission to outcome. It is safe for use by
 // many goroutines.
 type Broker struct {
-	source    Source
-	key       seal.Key
-	audit     *audit.Log
-	ledger    Ledger
-	dialer    *Dialer
-	tls       *tls.Config         // of upstreams; transports share its session tickets
-	upgrades  *upstream.Transport // HTTP/1.1 only: Upgrade does not exist in HTTP/2
-	handshake time.Duration       // how long a TLS handshake may take
-	header    time.Duration       // how long an answer's header may take
-	still     time.Duration       // how long its body may stand still
-	limits    Limits
-	maxStale  time.Duration
-	authTypes []string
-	attempts  *attempts
-	conns     *conns
-	metrics   *metrics
-	now       func() time.Time
-	newID     func() string
-	log       *slog.Logger
+	source       Source
+	key          seal.Key
+	audit        *audit.Log
+	ledger       Ledger
+	dialer       *Dialer
+	tls          *tls.Config         // of upstreams; transports share its session tickets
+	upgrades     *upstream.Transport // HTTP/1.1 only: Upgrade does not exist in HTTP/2
+	handshake    time.Duration       // how long a TLS handshake may take
+	header       time.Duration       // how long an answer's header may take
+	still        time.Duration       // how long its body may stand still
+	limits       Limits
+	maxStale     time.Duration
+	authTypes    []string
+	approvals    Approvals
+	approvalWait time.Duration
+	stopping     <-chan struct{}
+	attempts     *attempts
+	conns        *conns
+	metrics      *metrics
+	now          func() time.Time
+	newID        func() string
+	log          *slog.Logger
 
 	view      atomic.Pointer[View]
 	open      atomic.Int64 // exchanges and blind tunnels
@@ -113,23 +128,26 @@ func New(o Options) (*Broker, error) {
 		return nil, errors.New("broker: Options.Audit is required")
 	}
 	b := &Broker{
-		source:    o.Source,
-		key:       o.Key,
-		audit:     o.Audit,
-		ledger:    o.Ledger,
-		dialer:    &o.Dialer,
-		handshake: 10 * time.Second,
-		header:    5 * time.Minute,
-		still:     streamIdle,
-		limits:    o.Limits,
-		maxStale:  o.MaxStale,
-		authTypes: o.AuthTypes,
-		attempts:  newAttempts(o.Limits.FailedAttempts),
-		conns:     newConns(o.Limits.Connections),
-		metrics:   newMetrics(o.Registerer),
-		now:       o.Now,
-		newID:     o.NewID,
-		log:       o.Log,
+		source:       o.Source,
+		key:          o.Key,
+		audit:        o.Audit,
+		ledger:       o.Ledger,
+		dialer:       &o.Dialer,
+		handshake:    10 * time.Second,
+		header:       5 * time.Minute,
+		still:        streamIdle,
+		limits:       o.Limits,
+		maxStale:     o.MaxStale,
+		authTypes:    o.AuthTypes,
+		approvals:    o.Approvals,
+		stopping:     o.Stopping,
+		approvalWait: cmp.Or(max(0, o.ApprovalWait), 90*time.Second),
+		attempts:     newAttempts(o.Limits.FailedAttempts),
+		conns:        newConns(o.Limits.Connections),
+		metrics:      newMetrics(o.Registerer),
+		now:          o.Now,
+		newID:        o.NewID,
+		log:          o.Log,
 	}
 	if b.maxStale <= 0 {
 		b.maxStale = 30 * time.Second
@@ -252,9 +270,7 @@ func (b *Broker) Ready() error {
 func (b *Broker) Close() {
 	if v := b.view.Load(); v != nil {
 		for _, s := range v.sessions {
-			f := NewFault(CodeUnavailable)
-			f.Message = "the vault is stopping; try again shortly"
-			s.live.endWith(f)
+			s.live.endWith(stoppingFault())
 		}
 	}
 	for deadline := time.Now().Add(5 * time.Second); b.open.Load() > 0 && time.Now().Before(deadline); {
@@ -264,6 +280,12 @@ func (b *Broker) Close() {
 		b.log.Error("outcomes wait until the audit log can be written, or is closed", "err", err)
 	}
 	b.upgrades.Close()
+}
+
+func stoppingFault() *Fault {
+	f := NewFault(CodeUnavailable)
+	f.Message = "the vault is stopping; try again shortly"
+	return f
 }
 
 // current returns the View, or a fault if there is none or it has not been

@@ -31,16 +31,13 @@ func (e *exchange) decide() *Fault {
 		e.use.judged = e.vault.set
 	}
 	e.rule, e.values = d.rule, e.service.scrubs(e.vault)
-	if f == nil && d.ask {
-		f = NewFault(CodeConditionNotMet)
-		f.Message = "a person would have to allow this request, and nobody can be asked"
-	}
+	e.asks, e.use.asked = d.ask, d.ask
 	return e.hinting(f)
 }
 
 // describe tells conditions of the request with a method.
 func (e *exchange) describe(in *when.Input, method string) {
-	in.Method, in.Path, in.RawQuery, in.Header, in.Now = method, e.Path, e.RawQuery, e.r.Header, e.start.UnixNano()
+	in.Method, in.Path, in.RawQuery, in.Header, in.Now = method, e.Path, e.RawQuery, e.r.Header, e.decided.UnixNano()
 	if e.session.vault == nil {
 		in.Agent = e.session.name
 	}

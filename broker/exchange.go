@@ -38,14 +38,17 @@ type exchange struct {
 	rc *http.ResponseController // send: of w
 	r  *http.Request
 
-	id    string
-	start time.Time
+	id      string
+	start   time.Time
+	decided time.Time // start, or after a wait
 
 	view    *View      // admit
 	session *session   // admit
 	vault   *vaultView // admit
 	service *service   // decide; nil when none matched
 	rule    int        // decide: of the service; -1 when it has none
+	asks    bool       // decide: a person decides on it
+	sending *sending   // ask: nil unless one has
 	input   when.Input // decide: what conditions look at, before the body was read
 
 	// The body as conditions look at it.
@@ -95,7 +98,8 @@ func (b *Broker) Serve(w http.ResponseWriter, r *http.Request, x Request) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // the agent has gone, or its connection cannot be used any more
 	}
-	e := &exchange{Broker: b, Request: x, w: w, r: r, id: b.newID(), start: b.now()}
+	now := b.now()
+	e := &exchange{Broker: b, Request: x, w: w, r: r, id: b.newID(), start: now, decided: now}
 	b.metrics.inFlight.Inc()
 	b.open.Add(1)
 	defer b.open.Add(-1)
@@ -132,6 +136,11 @@ func (e *exchange) run() *Fault {
 	}
 	if f := e.strip(); f != nil {
 		return f
+	}
+	if e.asks {
+		if done, f := e.ask(); done || f != nil {
+			return f
+		}
 	}
 	if f := e.reserve(); f != nil {
 		return f
@@ -219,6 +228,9 @@ func (e *exchange) record(kind string, now time.Time) *Record {
 	if e.service != nil {
 		r.Service, r.Credentials = e.service.name, e.service.keys
 	}
+	if e.fault != nil && e.fault.Code == CodeApprovalReplayed {
+		r.Credentials = nil // none was used again
+	}
 	return r
 }
 
@@ -283,6 +295,7 @@ func (e *exchange) finish() {
 		e.ctx.End()
 	}
 	e.settle()
+	e.settleHeld()
 	e.passed.leave()
 	e.recordOutcome()
 	if e.occupies {

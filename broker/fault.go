@@ -20,6 +20,12 @@ const (
 	CodeMethodNotAllowed  = "method_not_allowed"
 	CodePathNotAllowed    = "path_not_allowed"
 	CodeConditionNotMet   = "condition_not_met"
+	CodeApprovalDenied    = "approval_denied"
+	CodeApprovalTimeout   = "approval_timeout"
+	CodeApprovalUnknown   = "approval_outcome_unknown"
+	CodeApprovalNotKept   = "approval_answer_not_kept"
+	CodeApprovalReplayed  = "approval_replayed"
+	CodeTooManyApprovals  = "too_many_pending_approvals"
 	CodeVaultForbidden    = "vault_forbidden"
 	CodeNetworkBlocked    = "network_blocked"
 	CodeVaultNotFound     = "vault_not_found"
@@ -59,6 +65,12 @@ var faultKinds = map[string]FaultKind{
 	CodePathNotAllowed:    {Status: 403, When: "the service's rules do not allow the path, or two readers could read it differently", Next: "the service's rules do not allow this path"},
 	CodeConditionNotMet:   {Status: 403, When: "the service's rules allow the request under a condition only, such as one about its body, and it does not meet it, or that cannot be told", Next: "the service's rules allow this under a condition that the request does not meet"},
 	CodeBudgetExceeded:    {Status: 403, When: "a budget, or a number of uses, of the service, of its rule or of the agent's grant does not allow the request; nothing was sent", Next: "what this service may be used for is used up"},
+	CodeApprovalReplayed:  {Status: 200, When: "in the record only: the answer to an approved request was given again, marked by `X-Agent-Vault-Replayed`; nothing was sent", Next: "the answer that was kept was given again"},
+	CodeApprovalDenied:    {Status: 403, When: "a person has denied this very request; carries their note, and the number as `approval`", Next: "a person has denied this request"},
+	CodeApprovalTimeout:   {Status: 403, When: "nobody has decided on the request in time; carries the number as `approval`", Next: "no person has decided on this request yet; send the very same request again within ten minutes of the first time, and it waits on"},
+	CodeApprovalUnknown:   {Status: 409, When: "the request was allowed and sent, and what came of it is not known, or not yet; carries the number as `approval`, and `Retry-After` where it is worth asking again", Next: "a person has allowed this request and it may have reached the upstream, but what came of it is not known; it is not sent again: find out at the upstream, or ask a person again in ten minutes"},
+	CodeApprovalNotKept:   {Status: 409, When: "the request was allowed, sent and answered, and the answer is not kept: it was longer than 1 MiB, broke off or switched protocols; carries the number as `approval`", Next: "a person has allowed this request, and it was sent and answered once; the answer was not one that is kept, and the request is not sent again"},
+	CodeTooManyApprovals:  {Status: 429, When: "20 requests wait for a person in the vault, or 5 of this session; carries `Retry-After`", Next: "too many requests wait for a person"},
 	CodeVaultForbidden:    {Status: 403, When: "the agent has no access to this vault", Next: "this agent has no access to that vault; a person can grant it"},
 	CodeNetworkBlocked:    {Status: 403, When: "the host's address is private, local or otherwise not to be reached", Next: "the host's address is not on the public internet; a person can allow its network with network.allow"},
 	CodeVaultNotFound:     {Status: 404, When: "unknown vault", Next: "there is no vault of that name"},
@@ -101,6 +113,7 @@ type Fault struct {
 	RetryAfter     time.Duration // sent in whole seconds, at least 1, when not zero
 	AllowedMethods []string      // with method_not_allowed
 	Credential     string        // the key, with credential_not_found and credential_invalid
+	Approval       int64         // the number of a request that was held
 	Proposal       *ProposalHint // with forbidden
 }
 
@@ -134,6 +147,7 @@ type faultBody struct {
 	RequestID      string        `json:"request_id,omitempty"`
 	AllowedMethods []string      `json:"allowed_methods,omitempty"`
 	Credential     string        `json:"credential,omitempty"`
+	Approval       int64         `json:"approval,omitempty"`
 	Proposal       *ProposalHint `json:"proposal_hint,omitempty"`
 }
 
@@ -145,7 +159,7 @@ func FaultResponse(e Entrance, f *Fault) (status int, header http.Header, body [
 func faultResponse(e Entrance, f *Fault, requestID string) (int, http.Header, []byte) {
 	body, err := json.Marshal(faultBody{
 		Error: f.Code, Message: f.Message, RequestID: requestID,
-		AllowedMethods: f.AllowedMethods, Credential: f.Credential, Proposal: f.Proposal,
+		AllowedMethods: f.AllowedMethods, Credential: f.Credential, Approval: f.Approval, Proposal: f.Proposal,
 	})
 	if err != nil { // strings only: cannot happen
 		body = []byte(`{"error":"` + CodeInternal + `","message":""}`)

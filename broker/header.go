@@ -182,7 +182,7 @@ func (e *exchange) comesBack(name string) bool {
 	if hopByHop(name) ||
 		name == "Alt-Svc" || // would lead the agent around the vault
 		name == "Clear-Site-Data" && e.Entrance == Path || // the site is the vault's
-		name == ErrorHeader { // only the vault's own answers carry it
+		name == ErrorHeader || name == ReplayedHeader { // only the vault's own answers carry it
 		return false
 	}
 	if e.values.Name(name) {

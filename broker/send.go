@@ -150,12 +150,18 @@ func (e *exchange) send() *Fault {
 			e.w = &duplex{e.w, e.body}
 		}
 	}
+	if e.sending != nil {
+		call.Once, e.sending.asked = true, true
+	}
 	resp, err := e.transport(e.upgrade != "").Do(&e.ctx, call)
 	e.early.close()
 	if err != nil {
 		return e.upstreamFault(err)
 	}
 	defer resp.Body.Close()
+	if e.sending != nil {
+		e.sending.answered = true
+	}
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return e.switched(resp)
 	}

@@ -87,9 +87,14 @@ func (u *use) refusedBy(v *View) *Fault {
 		d, f = decision{service: d.service, ask: u.asked}, nil // nobody has changed what decided by the body
 	}
 	if d.body || f == nil && (!d.service.same(u.service) || vv.shown(d.service) != u.shown || d.ask && !u.asked || u.blank && !vv.values.Empty()) {
-		f = NewFault(CodeUnavailable)
-		f.Message = "the service was changed while the request was under way; send it again"
+		f = changedFault()
 	}
+	return f
+}
+
+func changedFault() *Fault {
+	f := NewFault(CodeUnavailable)
+	f.Message = "the service was changed while the request was under way; send it again"
 	return f
 }
 

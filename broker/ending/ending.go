@@ -56,6 +56,16 @@ func (c *Context) Begin(under context.Context) {
 // Begun reports whether it was.
 func (c *Context) Begun() bool { return c.Context != nil }
 
+// Detach lets the Context live on when the one that it was begun under ends; its
+// values stay. One that has ended already stays so.
+func (c *Context) Detach() {
+	if c.leave != nil && !c.leave() {
+		c.end() // it is about to
+	}
+	c.leave = nil
+	c.Context = context.WithoutCancel(c.Context)
+}
+
 // End ends the Context. It may be called more than once.
 func (c *Context) End() {
 	c.end()

@@ -177,3 +177,25 @@ func BenchmarkContext(b *testing.B) {
 		})
 	}
 }
+
+// A detached one outlives the one above, and ends by itself.
+func TestDetach(t *testing.T) {
+	above, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "value"))
+	var c, late ending.Context
+	c.Begin(above)
+	late.Begin(above)
+	c.Detach()
+	cancel()
+	if c.Err() != nil || c.Value(key{}) != "value" {
+		t.Errorf("%v, %v", c.Err(), c.Value(key{}))
+	}
+	c.End()
+	if c.Err() == nil {
+		t.Error("it does not end")
+	}
+	late.Detach() // too late
+	if late.Err() == nil {
+		t.Error("it had ended")
+	}
+	late.End()
+}

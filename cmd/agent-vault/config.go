@@ -34,6 +34,7 @@ type config struct {
 	Limits                 broker.Limits
 	AgentRate              int // requests per second of one agent's token to the server itself
 	AgentConcurrent        int
+	ApprovalWait           time.Duration
 	LogLevel               slog.Level
 	LogFormat              string        // "text" or "json"
 	Retention              time.Duration // of the request log
@@ -72,6 +73,7 @@ var keys = []key{
 	{"limits.connections", 10000, "", "connections of all agents together; 0: no limit"},
 	{"limits.agent_api_rate", 20, "", "requests per second of one agent's token to the server itself; 0: no limit"},
 	{"limits.agent_api_concurrent", 16, "", "requests of one agent's token to the server itself open at once; 0: no limit"},
+	{"approvals.wait", "90s", "", "how long a request waits for a person before it is refused; sent again, it waits on"},
 	{"log.level", "info", "log-level", "debug, info, warn or error"},
 	{"log.format", "text", "log-format", "text or json"},
 	{"log.retention", "720h", "", "how long the request log keeps a request; 0: for good"},
@@ -169,6 +171,7 @@ func checkConfig(r reader) (*config, error) {
 		{"limits.connections", func(n string) (err error) { c.Limits.Connections, err = r.count(n); return err }},
 		{"limits.agent_api_rate", func(n string) (err error) { c.AgentRate, err = r.count(n); return err }},
 		{"limits.agent_api_concurrent", func(n string) (err error) { c.AgentConcurrent, err = r.count(n); return err }},
+		{"approvals.wait", func(n string) (err error) { c.ApprovalWait, err = r.approvalWait(n); return err }},
 		{"log.level", func(n string) (err error) { c.LogLevel, err = r.level(n); return err }},
 		{"log.format", func(n string) (err error) { c.LogFormat, err = r.oneOf(n, "text", "json"); return err }},
 		{"log.retention", func(n string) (err error) { c.Retention, err = r.retention(n); return err }},

@@ -102,6 +102,16 @@ func (r reader) hours(name, zero string) (time.Duration, error) {
 	return d, nil
 }
 
+// approvalWait is a duration that a client may hold a connection open for.
+func (r reader) approvalWait(name string) (time.Duration, error) {
+	spelled := fmt.Sprint(r.v.Get(inner(name)))
+	d, err := time.ParseDuration(spelled)
+	if err != nil || d < time.Second || d > 10*time.Minute {
+		return 0, fmt.Errorf("it must be a duration from 1s to 10m, as in 90s, not %q", spelled)
+	}
+	return d, nil
+}
+
 // power reports whether records must survive a loss of power.
 func (r reader) power(name string) (bool, error) {
 	s, err := r.oneOf(name, "process", "power")
