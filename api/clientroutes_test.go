@@ -37,6 +37,7 @@ func TestClientReachesEveryRoute(t *testing.T) {
 	clientOfVaults(t, as, f.owner)
 	clientOfAgents(t, as, f.owner)
 	clientOfProposals(t, as, f.owner)
+	clientOfApprovals(t, f, as(f.owner))
 	clientOfTheRecord(t, as, f.owner)
 
 	for _, o := range operations(document(t)) {

@@ -128,6 +128,11 @@ var matrix = []row{
 	{"POST /v1/proposals/{id}/reject", "/v1/proposals/1/reject" + q, `{}`, "proposal.reject", "111 .vf. f...v ffffff1"},
 	{"GET /approve/{id}", "/approve/1?token=<approve-token>", "", "", "            ... .... ..... ......."},
 
+	{"GET /v1/approvals", "/v1/approvals" + q, "", "approval.decide", "            111 .vf. f...v ffffff1"},
+	{"GET /v1/approvals/{id}", "/v1/approvals/1" + q, "", "approval.decide", "     111 .vf. f...v ffffff1"},
+	{"POST /v1/approvals/{id}/allow", "/v1/approvals/1/allow" + q, `{"digest":"<held-digest>"}`, "approval.decide", "111 .vf. f...v ffffff1"},
+	{"POST /v1/approvals/{id}/deny", "/v1/approvals/1/deny" + q, `{"digest":"<held-digest>"}`, "approval.decide", "111 .vf. f...v ffffff1"},
+
 	{"GET /v1/logs", "/v1/logs" + q, "", "record.read", "                          111 .vf. f...v ffffff1"},
 	{"GET /v1/logs", "/v1/logs", "", "-", "                                        111 .bf. bbbbb ffffff1"},
 	{"GET /v1/logs/series", "/v1/logs/series" + q, "", "record.read", "            111 .vf. f...v ffffff1"},

@@ -162,6 +162,15 @@ func (w *world) agents() {
 	var rv api.ProposalReview
 	w.send("GET", "/v1/proposals/1/review"+q, w.owner, "").into(t, 200, &rv)
 	w.words["digest"] = rv.Digest
+
+	held, err := vault.NewHolder(w.db, w.key, w.clock.now).Hold(t.Context(), vault.Held{
+		VaultID: w.vaultID("default"), AskerKind: vault.KindSession, AskerID: w.words["session"], AskerName: "session",
+		Service: "api", Method: "POST", Target: "https://api.test", Path: "/v1/",
+	}, vault.HeldContent{Query: "a=b", HasQuery: true, Body: []byte("words\x1b"), Header: []vault.HeldField{{Name: "Content-Type", Value: "text/plain"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.words["held-digest"] = fmt.Sprintf("%x", held.Digest)
 }
 
 // fill puts the world's things into a text.

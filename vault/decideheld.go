@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
@@ -56,6 +57,59 @@ func (r *Registry) HeldRequests(ctx context.Context, c Caller, vaultName string,
 		return nil
 	})
 	return all, err
+}
+
+// A HeldWait is how long a list is waited for to be another one than that of a tag.
+type HeldWait struct {
+	Tag  string
+	Wait time.Duration // at most MaxWait
+	Stop <-chan struct{}
+}
+
+// WaitHeldRequests is HeldRequests, from the newest, once its HeldTag is another
+// one, the time is over or Stop is closed. Of a caller who waits in many calls, or
+// when many wait, the last are answered at once.
+func (r *Registry) WaitHeldRequests(ctx context.Context, c Caller, vaultName string, pending bool, limit int, w HeldWait) ([]ListedHeld, error) {
+	list, err := r.HeldRequests(ctx, c, vaultName, pending, 0, limit)
+	if err != nil || w.Wait <= 0 || HeldTag(list) != w.Tag {
+		return list, err
+	}
+	leave, ok := r.waits.enter(c.id())
+	if !ok {
+		return list, nil
+	}
+	defer leave()
+	changed, unsubscribe := r.store.Changes()
+	defer unsubscribe()
+	look := time.NewTicker(time.Second) // what ends by itself, and commits that were not signalled
+	defer look.Stop()
+	end := time.NewTimer(min(w.Wait, MaxWait))
+	defer end.Stop()
+	for {
+		if list, err = r.HeldRequests(ctx, c, vaultName, pending, 0, limit); err != nil || HeldTag(list) != w.Tag {
+			return list, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-w.Stop:
+			return list, nil
+		case <-end.C:
+			return list, nil
+		case <-changed:
+			pause(ctx, waitPause)
+		case <-look.C:
+		}
+	}
+}
+
+// HeldTag tells lists apart that a person would see a difference between.
+func HeldTag(list []ListedHeld) string {
+	sum := sha256.New()
+	for _, h := range list {
+		writeCounted(sum, h.ID+" "+h.Status)
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:8])
 }
 
 // heldVaults are the vault of that name or, without one, all in which the caller

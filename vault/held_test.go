@@ -337,6 +337,43 @@ func TestOneSends(t *testing.T) {
 	}
 }
 
+// Who watches is told when there is something else to be seen.
+func TestWaitHeldRequests(t *testing.T) {
+	f, begun := waiters(t)
+	got := make(chan []vault.ListedHeld, 1)
+	watch := func(tag string) {
+		list, err := f.WaitHeldRequests(t.Context(), f.owner, mainVault, true, 10, vault.HeldWait{Tag: tag, Wait: time.Hour})
+		if err != nil {
+			t.Error(err)
+		}
+		got <- list
+	}
+	none := vault.HeldTag(nil)
+	go watch(none)
+	<-begun
+	f.hold(t, "/v1/charges")
+	one := <-got
+	if len(one) != 1 || one[0].Vault != mainVault {
+		t.Errorf("%+v", one)
+	}
+	go watch(vault.HeldTag(one))
+	<-begun
+	f.decideHeld(t, 1, true)
+	if list := <-got; len(list) != 0 {
+		t.Errorf("%+v", list)
+	}
+	watch("another")
+	if list := <-got; len(list) != 0 {
+		t.Errorf("%+v", list)
+	}
+	stop := make(chan struct{})
+	close(stop)
+	if _, err := f.WaitHeldRequests(t.Context(), f.owner, "", true, 10, vault.HeldWait{Tag: none, Wait: time.Hour, Stop: stop}); err != nil {
+		t.Error(err)
+	}
+	<-begun
+}
+
 // Who waits is told of a decision, and of an end that nobody signals.
 func TestWaitHeld(t *testing.T) {
 	for want, end := range map[string]func(*fixture){

@@ -163,6 +163,7 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"Users", owners, reads, nil},
 		{"Vault", vaultProxies, reads, []any{mainVault}},
 		{"Vaults", members, reads, nil},
+		{"WaitHeldRequests", vaultMembers, reads, []any{mainVault, false, 10, vault.HeldWait{}}},
 		{"WaitProposal", robotOrMember, reads, []any{mainVault, int64(1), time.Duration(0), (<-chan struct{})(nil)}},
 	}
 }
