@@ -84,7 +84,7 @@ var hexHash = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 
 // payload says what of the body is signed: what the agent says of it, where that
 // can be; "" if the body must be hashed here.
-func (a awsSigV4) payload(r *Request, service string) string {
+func payload(r *Request, service string) string {
 	said := r.Header[amzContentSha256]
 	switch {
 	case len(said) > 0 && said[0] != unsignedPayload:
@@ -101,7 +101,7 @@ func (a awsSigV4) payload(r *Request, service string) string {
 
 // BodyLimit implements [BodyReader].
 func (a awsSigV4) BodyLimit(r *Request) int {
-	if service, _, err := a.scope(r); r.Length != 0 && err == nil && resignable(r) == nil && a.payload(r, service) == "" {
+	if service, _, err := a.scope(r); r.Length != 0 && err == nil && resignable(r) == nil && payload(r, service) == "" {
 		return maxSigned
 	}
 	return 0
@@ -116,7 +116,7 @@ func (a awsSigV4) Inject(r *Request, open func(string) (seal.Plaintext, error)) 
 	if err != nil {
 		return err
 	}
-	s := awsSigning{service: service, region: region, at: r.Now.UTC(), payload: a.payload(r, service)}
+	s := awsSigning{service: service, region: region, at: r.Now.UTC(), payload: payload(r, service)}
 	if s.payload == "" {
 		sum := sha256.Sum256(r.Body)
 		s.payload = hex.EncodeToString(sum[:])

@@ -252,6 +252,9 @@ func TestSigV4Scope(t *testing.T) {
 		{awsAuth, "x.execute-api.us-east-1.amazonaws.com", iam, "eu-west-3/execute-api"},
 		{awsAuth, "x.lambda-url.us-east-1.on.aws", iam, "eu-west-3/lambda"},
 		{awsAuth, "lb-1.us-east-1.elb.amazonaws.com", iam, "eu-west-3/elb"},
+		{awsAuth, "lb-1.elb.us-east-1.amazonaws.com", iam, "eu-west-3/elb"},
+		{awsAuth, "ec2-1-2-3-4.compute-1.amazonaws.com", iam, "eu-west-3/compute-1"},
+		{awsAuth, "vpce-1.vpce-svc-1.us-east-1.vpce.amazonaws.com", iam, "eu-west-3/vpce-svc-1"},
 		// Nor where it is not well formed.
 		{awsAuth, "s3.eu-west-1.amazonaws.com", "AWS4-HMAC-SHA256 Credential=A/20260102/us-east-1/iam/aws4", "eu-west-1/s3"},
 		{awsAuth, "s3.eu-west-1.amazonaws.com", "AWS4-HMAC-SHA256 Credential=A/2026010/us-east-1/iam/aws4_request", "eu-west-1/s3"},

@@ -88,7 +88,7 @@ var signedAs = map[string]string{
 }
 
 // customersCode are endpoints behind which the code of customers answers.
-var customersCode = []string{"execute-api", "lambda-url", "vpc-lattice-svcs"}
+var customersCode = []string{"execute-api", "lambda-url", "vpc-lattice-svcs", "elb"}
 
 // oneRegion are services with one endpoint for a whole partition.
 var oneRegion = []string{"iam", "sts", "s3", "route53", "cloudfront", "organizations", "budgets", "ce", "shield", "waf"}
@@ -116,14 +116,13 @@ func hostScope(authority string) (h scopeHint) {
 		h.service, h.region, h.customers = last, before, true
 	case s3 && regionName.MatchString(old):
 		h.service, h.region = "s3", old
+	case slices.Contains(oneRegion, last):
+		h.service, h.region = last, "us-east-1"
 	default:
-		h.service = last
-		if slices.Contains(oneRegion, last) {
-			h.region = "us-east-1"
-		}
+		h.service, h.customers = last, true
 	}
 	h.service = strings.TrimSuffix(h.service, "-fips")
-	h.customers = h.customers || slices.Contains(customersCode, h.service)
+	h.customers = h.customers || slices.Contains(customersCode, h.service) || strings.HasPrefix(h.service, "vpce-svc-")
 	if other, ok := signedAs[h.service]; ok {
 		h.service = other
 	}
