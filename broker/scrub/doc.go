@@ -5,7 +5,8 @@
 // finds every value in clear, in base64 and base64url at the three alignments
 // that it can have inside a longer text (also where the text is broken into
 // lines of the usual length), in hex, in UTF-16, and wherever any of these, or
-// some of its characters, are percent-encoded, or escaped as in JSON or HTML.
+// some of its characters, are percent-encoded, or escaped as in JSON or HTML. Of
+// private keys in PEM it finds the lines, and what they spell.
 // What is found is overwritten with as many fillers, so that lengths hold.
 //
 // A [Reader] does that to a body, a [Frames] to the messages of a WebSocket, a

@@ -21,10 +21,11 @@ type Set struct {
 }
 
 // Compile returns the Set of some values. Those shorter than [MinLength] are
-// left out. The values are copied.
+// left out. The values are copied. Of private keys in PEM, lines and content are
+// looked for too.
 func Compile(values [][]byte) *Set {
 	var patterns, hexes [][]byte
-	for _, v := range values {
+	for _, v := range withParts(values) {
 		if v = bytes.Trim(v, " \t"); len(v) >= MinLength { // as HTTP sends it (RFC 9110 §5.5)
 			patterns = append(patterns, spellings(v)...)
 			hexes = append(hexes, hex.AppendEncode(nil, v))
