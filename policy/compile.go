@@ -25,7 +25,7 @@ func Compile(services []Service) (*Set, error) {
 			table = s.wildcard
 		}
 		for _, other := range table[c.host] {
-			if other.scheme == c.scheme && rank(other, c) == 0 && overlap(other.path, c.path) {
+			if other.scheme == c.scheme && rank(other, c) == 0 && overlap(other.path, c.path) && shareRequests(other, c) {
 				return nil, fmt.Errorf("services %q and %q cover the same requests (%s and %s); make one of them narrower, or join them", other.name, c.name, other.pattern, c.pattern)
 			}
 		}
@@ -44,7 +44,8 @@ func compile(in Service, index int) (compiled, error) {
 	if err != nil {
 		return compiled{}, err
 	}
-	c := compiled{pattern: p, index: index, name: in.Name, scheme: in.Scheme, enabled: in.Enabled, byPath: p.path != nil}
+	c := compiled{pattern: p, index: index, name: in.Name, scheme: in.Scheme, enabled: in.Enabled, byPath: p.path != nil,
+		agents: slices.Clone(in.Agents), placeholder: in.Placeholder}
 	switch in.Scheme {
 	case "":
 		c.scheme = "https"
@@ -133,7 +134,8 @@ func isMethod(m string) bool {
 
 // rank orders services of one host, the more specific first: a named port
 // before none, a longer literal path before a shorter, no wildcard before one,
-// more literal bytes before fewer.
+// more literal bytes before fewer; then one with a placeholder before none, and
+// one for some agents before one for all.
 func rank(a, b compiled) int {
 	if c := cmp.Compare(b2i(b.port != 0), b2i(a.port != 0)); c != 0 {
 		return c
@@ -141,7 +143,23 @@ func rank(a, b compiled) int {
 	if c := cmp.Compare(a.port, b.port); c != 0 {
 		return c // different ports never compete
 	}
-	ap, bp := a.path, b.path
+	if c := rankPaths(a.path, b.path); c != 0 {
+		return c
+	}
+	if c := cmp.Compare(b2i(b.placeholder != ""), b2i(a.placeholder != "")); c != 0 {
+		return c
+	}
+	return cmp.Compare(b2i(b.agents != nil), b2i(a.agents != nil))
+}
+
+// shareRequests reports whether two services of one rank cover requests of the same
+// agents, with the same placeholder.
+func shareRequests(a, b compiled) bool {
+	return a.placeholder == b.placeholder &&
+		(a.agents == nil || slices.ContainsFunc(a.agents, func(name string) bool { return slices.Contains(b.agents, name) }))
+}
+
+func rankPaths(ap, bp *glob) int {
 	switch {
 	case ap == nil || bp == nil:
 		return cmp.Compare(b2i(bp != nil), b2i(ap != nil))

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"strings"
 
 	"agentvault/policy/when"
@@ -27,7 +28,7 @@ func (s *Set) Decide(q Query) Decision {
 func decideIn(list []compiled, q Query) (d Decision, ok bool) {
 	for i := range list {
 		c := &list[i]
-		if !c.covers(q) {
+		if !c.covers(q) || !c.serves(q) {
 			continue
 		}
 		// R13: before a path is compared with anything it must have one reading.
@@ -57,6 +58,11 @@ func (c *compiled) covers(q Query) bool {
 	}
 	port, ok := defaultPort(q.Scheme)
 	return ok && port == q.Port
+}
+
+// serves reports whether the service is for who asks, and by what.
+func (c *compiled) serves(q Query) bool {
+	return (c.placeholder == "" || c.placeholder == q.Placeholder) && (c.agents == nil || slices.Contains(c.agents, q.Agent))
 }
 
 func (c *compiled) decide(q Query) Decision {
@@ -232,8 +238,8 @@ func (s *Set) find(index int, host string) *compiled {
 	return nil
 }
 
-// Covers reports whether any service, enabled or not and whatever its paths,
-// names the target. It allocates nothing.
+// Covers reports whether any service, enabled or not and whatever its paths, agents
+// and placeholder, names the target. It allocates nothing.
 func (s *Set) Covers(scheme, host string, port uint16) bool {
 	if s == nil {
 		return false

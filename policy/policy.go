@@ -9,6 +9,13 @@ type Service struct {
 	Host    string // host, *.host, host:port, any of them with /path behind it
 	Enabled bool
 	Rules   []Rule // none: everything on the host
+
+	// Agents are the names of those whose requests it covers; none: everybody's.
+	Agents []string
+
+	// Placeholder is what names the service in the requests that it covers; "" for
+	// requests with any, or none.
+	Placeholder string
 }
 
 // A Rule says what is done to requests of some methods and paths that meet its
@@ -44,6 +51,9 @@ type Query struct {
 	Port   uint16 // never 0
 	Method string // upper case, as sent
 	Path   string // escaped: the very bytes that will go upstream
+
+	Agent       string // name; "" for a session that is no agent's
+	Placeholder string // of a Service, that stands in the request; "" for none
 
 	// Input is what conditions look at. Without it none can be evaluated.
 	Input *when.Input
@@ -103,6 +113,10 @@ type compiled struct {
 	name    string
 	scheme  string
 	enabled bool
+
+	agents      []string // nil: all
+	placeholder string
+
 	rules   []rule
 	byPath  bool     // looks at paths, so that they must have one reading
 	methods []string // commonMethods and those that rules name, sorted

@@ -18,14 +18,16 @@ type Step struct {
 type Finding string
 
 const (
-	OtherPort      Finding = "other_port"       // the service is for another scheme or port
-	OtherPath      Finding = "other_path"       // the service or rule is for other paths
-	OtherMethod    Finding = "other_method"     // the rule is for other methods
-	Unmet          Finding = "condition_false"  // the rule's condition does not hold
-	Untold         Finding = "condition_unsure" // the rule's condition cannot be evaluated
-	Matches        Finding = "matches"          // it decides, or the service's rules do
-	TwoReadings    Finding = "path_ambiguous"   // paths are looked at, and this one has two readings
-	DisabledAnyway Finding = "disabled"         // it would decide, and is disabled
+	OtherPort      Finding = "other_port"        // the service is for another scheme or port
+	OtherAgent     Finding = "other_agent"       // the service is for other agents
+	OtherSent      Finding = "other_placeholder" // the service is for requests with its placeholder
+	OtherPath      Finding = "other_path"        // the service or rule is for other paths
+	OtherMethod    Finding = "other_method"      // the rule is for other methods
+	Unmet          Finding = "condition_false"   // the rule's condition does not hold
+	Untold         Finding = "condition_unsure"  // the rule's condition cannot be evaluated
+	Matches        Finding = "matches"           // it decides, or the service's rules do
+	TwoReadings    Finding = "path_ambiguous"    // paths are looked at, and this one has two readings
+	DisabledAnyway Finding = "disabled"          // it would decide, and is disabled
 )
 
 // Trace returns what Decide looks at for a query, in its order.
@@ -39,7 +41,7 @@ func (s *Set) Trace(q Query) []Step {
 		finding := c.finding(q)
 		steps = append(steps, Step{c.index, -1, finding})
 		switch finding {
-		case OtherPort, OtherPath:
+		case OtherPort, OtherAgent, OtherSent, OtherPath:
 			continue
 		case Matches:
 			return append(steps, c.traceRules(q)...)
@@ -53,6 +55,10 @@ func (c *compiled) finding(q Query) Finding {
 	switch {
 	case !c.covers(q):
 		return OtherPort
+	case c.placeholder != "" && c.placeholder != q.Placeholder:
+		return OtherSent
+	case !c.serves(q):
+		return OtherAgent
 	case c.byPath && ambiguous(q.Path):
 		return TwoReadings
 	case c.path != nil && !c.path.match(q.Path):

@@ -24,6 +24,8 @@ func policyCommand() *cobra.Command {
 // findings are a decision's steps in words.
 var findings = map[policy.Finding]string{
 	policy.OtherPort:      "is for another scheme or port",
+	policy.OtherAgent:     "is for other agents",
+	policy.OtherSent:      "is for requests with its placeholder",
 	policy.OtherPath:      "is for other paths",
 	policy.OtherMethod:    "is for other methods",
 	policy.Unmet:          "its condition does not hold",
