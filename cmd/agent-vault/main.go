@@ -76,7 +76,7 @@ understood; vault run passes its command's on.`,
 	root.AddCommand(
 		serverCommand(), authCommand(), applyCommand(), vaultCommand(), userCommand(),
 		agentCommand(), sessionCommand(), caCommand(),
-		credentialCommand(), serviceCommand(), catalogCommand(), proposalCommand(), eventsCommand(),
+		credentialCommand(), serviceCommand(), catalogCommand(), proposalCommand(), approvalCommand(), eventsCommand(),
 		logsCommand(), hostsCommand(), auditCommand(), policyCommand(),
 		demoCommand(), demoAgentCommand(), completionCommand(), versionCommand(),
 	)

@@ -96,3 +96,20 @@ func scriptEnds(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 }
+
+// scriptHeld goes on once the request of a number waits for a person. Each look is
+// a process, which is pause enough.
+func scriptHeld(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: held ID")
+	}
+	for end := time.Now().Add(20 * time.Second); ; {
+		err := ts.Exec("agent-vault", "approval", "show", args[0])
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			ts.Fatalf("no request %s is held: %v", args[0], err)
+		}
+	}
+}

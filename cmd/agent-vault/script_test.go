@@ -50,6 +50,7 @@ func TestScript(t *testing.T) {
 			"streamends": scriptEnds,
 			"exits":      scriptExits,
 			"capture":    scriptCapture,
+			"held":       scriptHeld,
 		},
 	})
 }
