@@ -279,9 +279,11 @@ func TestWhatNeedsNoCaller(t *testing.T) {
 	want := []string{
 		"AgentStatus",    // of an agent that the caller has got, by the clock
 		"Authenticate",   // finds out who the caller is
+		"DropMint",       // the broker's
 		"Initialized",    // says only whether there is an owner
 		"InviteStatus",   // of an invite that the caller has got, by the clock
 		"Join",           // takes an invite's token, and a password
+		"KeepMint",       // the broker's: what a token endpoint gave
 		"Login",          // takes a password
 		"ProposalByLink", // takes the link's token
 		"RedeemAgent",    // takes an invite's token
@@ -290,6 +292,7 @@ func TestWhatNeedsNoCaller(t *testing.T) {
 		"ResetPassword",  // for who runs the server
 		"Run",            // the server's own
 		"Sweep",          // the server's own
+		"TakeMint",       // the broker's
 	}
 	diff(t, "methods without a Caller", want, have)
 }
