@@ -107,9 +107,11 @@ func TestKinds(t *testing.T) {
 		"cookie",
 		"custom",
 		"github-app",
+		"google-service-account",
 		"hmac",
 		"jwt",
 		"mtls",
+		"oauth2",
 		"passthrough",
 		"query",
 	}, inject.Types()); diff != "" {
