@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,9 @@ type Options struct {
 
 	// Ledger keeps budgets and numbers of uses. Nil refuses what has some.
 	Ledger Ledger
+	// Tokens shares minted tokens among the nodes of one store, and puts rotated
+	// credentials back. Nil: this node has its own, and rotates none.
+	Tokens Tokens
 
 	// Dialer is the guard that connects to upstreams. The zero value allows
 	// public addresses only.
@@ -92,6 +96,9 @@ type Broker struct {
 	key          seal.Key
 	audit        *audit.Log
 	ledger       Ledger
+	tokens       Tokens // may be nil
+	mints        *mints
+	asks         *http.Transport // of mints
 	dialer       *Dialer
 	tls          *tls.Config         // of upstreams; transports share its session tickets
 	upgrades     *upstream.Transport // HTTP/1.1 only: Upgrade does not exist in HTTP/2
@@ -132,6 +139,8 @@ func New(o Options) (*Broker, error) {
 		key:          o.Key,
 		audit:        o.Audit,
 		ledger:       o.Ledger,
+		tokens:       o.Tokens,
+		mints:        newMints(),
 		dialer:       &o.Dialer,
 		handshake:    10 * time.Second,
 		header:       5 * time.Minute,
@@ -167,6 +176,7 @@ func New(o Options) (*Broker, error) {
 		ClientSessionCache: tls.NewLRUClientSessionCache(4096),
 	}
 	b.upgrades = b.newTransport(b.tls, true)
+	b.asks = b.newMintTransport()
 	return b, nil
 }
 
@@ -218,6 +228,7 @@ func (b *Broker) refreshLocked(ctx context.Context) error {
 		return err
 	}
 	next := buildView(snapshot, b.key, prev, b.limits, asked, b.log)
+	b.mints.attach(next)
 	b.view.Store(next)
 	b.confirmed.Store(asked.UnixNano())
 	b.metrics.revision.Set(float64(next.revision))
@@ -276,6 +287,7 @@ func (b *Broker) Close() {
 	for deadline := time.Now().Add(5 * time.Second); b.open.Load() > 0 && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
+	b.mints.close()
 	if err := b.audit.Flush(); err != nil {
 		b.log.Error("outcomes wait until the audit log can be written, or is closed", "err", err)
 	}

@@ -66,6 +66,8 @@ type exchange struct {
 	speaking []string       // strip: fields of stripped that ask for another method, path or host
 	foreign  int            // strip: credentials of the agent's own that were replaced
 	upgrade  string         // strip: the protocol that goes upstream in Upgrade, as the agent spells it; "" for none
+	bare     inject.Request // inject: of a Minter, stripped as it was before
+	used     *token         // inject: of a Minter
 	use      use            // send: what a later View may cut
 
 	passed passage  // pass: what is counted on the way

@@ -37,6 +37,7 @@ const (
 	CodeBudgetExceeded    = "budget_exceeded"
 	CodeCredentialMissing = "credential_not_found"
 	CodeCredentialInvalid = "credential_invalid"
+	CodeRefreshFailed     = "credential_refresh_failed"
 	CodeUpstreamError     = "upstream_error"
 	CodeUpstreamTimeout   = "upstream_timeout"
 	CodeUpstreamTLS       = "upstream_tls"
@@ -83,6 +84,7 @@ var faultKinds = map[string]FaultKind{
 	CodeInternal:          {Status: 500, When: "a defect in the vault itself", Next: "the vault failed on this request; its log has the request id"},
 	CodeCredentialMissing: {Status: 502, When: "a credential that the service needs has no value; names the key", Next: "the credential that this service needs has no value yet; ask a person to set it"},
 	CodeCredentialInvalid: {Status: 502, When: "a credential's value cannot be sent where the service puts it; names the key", Next: "the credential's value cannot be sent in this place; ask a person to set it again"},
+	CodeRefreshFailed:     {Status: 502, When: "a token could not be obtained with the service's credentials; names the key that a person must see to, and may carry `Retry-After`", Next: "no token could be obtained for this service; try again later, or ask a person to check its credentials"},
 	CodeUpstreamError:     {Status: 502, When: "the upstream cannot be reached or broke the connection, or the egress proxy refused it (the message says which)", Next: "the upstream could not be reached"},
 	CodeUpstreamTimeout:   {Status: 502, When: "the upstream, or the egress proxy, did not answer in time", Next: "the upstream did not answer in time"},
 	CodeUpstreamTLS:       {Status: 502, When: "the upstream's certificate or TLS handshake is bad, or its chain holds none of the service's pins", Next: "the upstream's TLS certificate could not be verified"},
@@ -112,9 +114,11 @@ type Fault struct {
 
 	RetryAfter     time.Duration // sent in whole seconds, at least 1, when not zero
 	AllowedMethods []string      // with method_not_allowed
-	Credential     string        // the key, with credential_not_found and credential_invalid
+	Credential     string        // the key, with credential_not_found, credential_invalid and credential_refresh_failed
 	Approval       int64         // the number of a request that was held
 	Proposal       *ProposalHint // with forbidden
+
+	final bool // with credential_refresh_failed: a person must do something first
 }
 
 // A ProposalHint tells an agent how to ask for a host that is not configured.

@@ -61,6 +61,7 @@ type kit struct {
 	upstream *httptest.Server
 	clock    *clock
 	audit    string // path of the log
+	versions int64  // of credentials that were declared
 }
 
 type clock struct {

@@ -39,7 +39,7 @@ func (v *vaultView) knowValues(before *vaultView) {
 	for _, s := range v.services {
 		switch s.injector.(type) {
 		case inject.BodyReader, inject.Minter:
-			continue // what they make is another in each request, and each time
+			continue // what they make is another in each request, and each time: see knownTokens
 		}
 		req := inject.Request{Header: make(http.Header)}
 		if s.injector == nil || s.injector.Inject(&req, open) != nil {
@@ -57,10 +57,13 @@ func (v *vaultView) knowValues(before *vaultView) {
 // scrubs returns what is to be masked in the answer to this exchange, or nil
 // where a person has turned that off, or there is nothing.
 func (s *service) scrubs(v *vaultView) *scrub.Set {
-	if s == nil || s.scrubOff || v.values.Empty() {
+	if s == nil || s.scrubOff {
 		return nil
 	}
-	return v.values
+	if all := v.known.with(v.values); !all.Empty() {
+		return all
+	}
+	return nil
 }
 
 // undecodable is the fault of an answer that cannot be looked into.
@@ -75,11 +78,11 @@ func undecodable(err error) *Fault {
 func (e *exchange) valuesNow() *scrub.Set {
 	now := e.Broker.view.Load()
 	if now == e.view {
-		return e.values
+		return e.vault.known.with(e.vault.values)
 	}
 	if s := now.sessions[e.session.digest]; s != nil {
 		if vv := s.in(e.vault.id); vv != nil {
-			return vv.values
+			return vv.known.with(vv.values)
 		}
 	}
 	return e.values // the session has ended, and the exchange is being cut

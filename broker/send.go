@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"agentvault/broker/upstream"
 	"agentvault/policy/inject"
 )
 
@@ -19,6 +18,17 @@ import (
 // credentials gets the vault's. It comes last before sending, so that nothing
 // of the agent's can remove or double what it sets.
 func (e *exchange) inject() *Fault {
+	if e.service.mint != nil {
+		e.keepBare()
+		if f := e.mintToken(0); f != nil {
+			return f
+		}
+	}
+	return e.fillIn()
+}
+
+// fillIn makes what goes upstream of what was stripped.
+func (e *exchange) fillIn() *Fault {
 	req := &e.stripped
 	defer e.opened.clear()
 	open := e.opened.from(e.vault.open)
@@ -138,10 +148,8 @@ func (e *exchange) send() *Fault {
 	}
 	defer e.session.live.release(&e.use)
 
-	call := &e.call
-	*call = upstream.Call{Request: &e.out, Address: e.Target.Address(), Interim: e.forward}
+	e.newCall()
 	if e.body != nil {
-		e.body.rc, call.Interrupt = e.rc, e.body.interrupt
 		if e.upgrade != "" {
 			if f := e.readAhead(); f != nil {
 				return f
@@ -151,12 +159,18 @@ func (e *exchange) send() *Fault {
 		}
 	}
 	if e.sending != nil {
-		call.Once, e.sending.asked = true, true
+		e.sending.asked = true
 	}
-	resp, err := e.transport(e.upgrade != "").Do(&e.ctx, call)
+	resp, err := e.transport(e.upgrade != "").Do(&e.ctx, &e.call)
 	e.early.close()
 	if err != nil {
 		return e.upstreamFault(err)
+	}
+	if e.refusesToken(resp) {
+		var f *Fault
+		if resp, f = e.resend(resp); f != nil {
+			return f
+		}
 	}
 	defer resp.Body.Close()
 	if e.sending != nil {
@@ -220,9 +234,6 @@ func (in *interim) close() {
 // upstreamFault names what went wrong without repeating a word of the error.
 func (e *exchange) upstreamFault(err error) *Fault {
 	code := CodeUpstreamError
-	var verify *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	var alert *net.OpError // crypto/tls spells alerts so
 	var egress *EgressError
 	var netErr net.Error
 	if f := e.use.cutBy(); f != nil {
@@ -241,12 +252,20 @@ func (e *exchange) upstreamFault(err error) *Fault {
 		code = CodeNetworkBlocked
 	case errors.As(err, &egress):
 		code = egress.code()
-	case isUnpinned(err), errors.As(err, &verify), errors.As(err, &record), errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error"):
+	case isUnpinned(err), isTLS(err):
 		code = CodeUpstreamTLS
 	case errors.As(err, &netErr) && netErr.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
 		code = CodeUpstreamTimeout
 	}
 	return upstreamFault(code, err)
+}
+
+// isTLS reports whether it was the handshake, or the certificate.
+func isTLS(err error) bool {
+	var verify *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert *net.OpError // crypto/tls spells alerts so
+	return errors.As(err, &verify) || errors.As(err, &record) || errors.As(err, &alert) && (alert.Op == "remote error" || alert.Op == "local error")
 }
 
 // upstreamFault is a fault with its cause. That a blocked address could be

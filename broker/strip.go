@@ -95,7 +95,10 @@ func (e *exchange) strip() *Fault {
 	if f := e.readForSubstitutions(); f != nil {
 		return f
 	}
-	return e.readForInjector()
+	if f := e.readForInjector(); f != nil {
+		return f
+	}
+	return e.keepForReplay()
 }
 
 // readForInjector reads the body for an injector that needs it.

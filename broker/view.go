@@ -94,8 +94,9 @@ type vaultView struct {
 	earlier  []vault.CredentialVersion // values that were replaced and are kept
 	values   *scrub.Set                // of all boxes: what must not come back
 
-	placeholders *scrub.Set // what agents may write instead of credentials; nil: nothing
-	written      string     // likewise, each behind the other
+	placeholders *scrub.Set   // what agents may write instead of credentials; nil: nothing
+	written      string       // likewise, each behind the other
+	known        *knownTokens // likewise, of what was minted; nil: no service mints
 }
 
 type service struct {
@@ -109,6 +110,7 @@ type service struct {
 	keys      []string
 	subs      *inject.Substitutions // nil: none
 	written   string                // likewise, as they were declared
+	mint      *mint                 // where the injector is a Minter; set before the first View that has it
 
 	scrubOff        bool   // answers are not searched (R10)
 	passUndecodable bool   // answers that cannot be searched pass

@@ -160,7 +160,7 @@ type LogTail struct {
 // refusalCodes are the faults of requests that the vault did not let out. The
 // others are an upstream's, or came on the way.
 var refusalCodes = []string{
-	"bad_request", "condition_not_met", "credential_invalid", "credential_not_found", "forbidden", "method_not_allowed",
+	"bad_request", "condition_not_met", "credential_invalid", "credential_not_found", "credential_refresh_failed", "forbidden", "method_not_allowed",
 	"misdirected_request", "network_blocked", "path_not_allowed", "rate_limited", "request_too_large",
 	"service_disabled", "unavailable", "vault_forbidden", "vault_not_found", "vault_required",
 }

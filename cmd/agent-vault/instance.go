@@ -128,21 +128,22 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 	if err := i.openAudit(ctx, key, metrics); err != nil {
 		return err
 	}
-	if i.broker, err = broker.New(broker.Options{
-		Source: i.db, Key: key, Audit: i.audit, Ledger: i.db, Roots: i.cfg.Roots, Limits: i.cfg.Limits,
-		Dialer:     broker.Dialer{Hosts: i.cfg.Hosts, Allow: i.cfg.Allow, Own: i.ownListeners, Egress: i.cfg.Egress},
-		Approvals: vault.NewHolder(i.db, key, nil), ApprovalWait: i.cfg.ApprovalWait, Stopping: i.stopping,
-		Registerer: metrics, Log: i.log,
-	}); err != nil {
-		return err
-	}
 	filler, mirror, err := i.recorders()
 	if err != nil {
 		return err
 	}
 	if i.registry, err = vault.New(vault.Options{
-		Store: i.db, Key: key, Published: i.broker.Await, Recorded: i.recorded(filler), ProxyURL: i.pathProxyURL,
+		Store: i.db, Key: key, Recorded: i.recorded(filler), ProxyURL: i.pathProxyURL,
 		KnownHosts: catalog.Hosts(), Development: i.cfg.Development, Log: i.log,
+		Published: func(ctx context.Context, revision int64) error { return i.broker.Await(ctx, revision) },
+	}); err != nil {
+		return err
+	}
+	if i.broker, err = broker.New(broker.Options{
+		Source: i.db, Key: key, Audit: i.audit, Ledger: i.db, Tokens: i.registry, Roots: i.cfg.Roots, Limits: i.cfg.Limits,
+		Dialer:     broker.Dialer{Hosts: i.cfg.Hosts, Allow: i.cfg.Allow, Own: i.ownListeners, Egress: i.cfg.Egress},
+		Approvals: vault.NewHolder(i.db, key, nil), ApprovalWait: i.cfg.ApprovalWait, Stopping: i.stopping,
+		Registerer: metrics, Log: i.log,
 	}); err != nil {
 		return err
 	}
