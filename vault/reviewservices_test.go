@@ -38,3 +38,25 @@ func TestReviewServices(t *testing.T) {
 		refused(t, body, want.code, want.message, err)
 	}
 }
+
+// Whoever reviews sees every host that stored credentials would go to.
+func TestReviewNamesTokenEndpoints(t *testing.T) {
+	f := newFixture(t)
+	added := services(t, `[{"name": "crm", "host": "api.example.com", "auth": {"type": "oauth2", "grant": "client_credentials",
+		"token_url": "https://login.githnb.com:8443/token", "client_id_literal": "app", "client_secret": "STRIPE_KEY"}}]`)
+	rv, err := f.ReviewServices(t.Context(), f.owner, mainVault, added)
+	must(t, err)
+	diff(t, "warnings", []string{
+		"service crm asks login.githnb.com:8443 for tokens, and sends it what STRIPE_KEY holds",
+		"credential STRIPE_KEY exists, and would go to a host it never went to: api.example.com",
+		"credential STRIPE_KEY exists, and would go to a host it never went to: login.githnb.com:8443",
+	}, rv.Warnings)
+	_, err = f.AddServices(t.Context(), f.owner, mainVault, added, nil, false)
+	must(t, err)
+	added[0].Name, added[0].Host = "crm-again", "api.example.com/v2/*"
+	rv, err = f.ReviewServices(t.Context(), f.owner, mainVault, added)
+	must(t, err)
+	if w := rv.Warnings; len(w) != 2 {
+		t.Errorf("warnings: %q", w)
+	}
+}

@@ -1,11 +1,13 @@
 package vault
 
 import (
-	"agentvault/policy"
 	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+
+	"agentvault/policy"
+	"agentvault/policy/inject"
 )
 
 // narrowAgents are the agents that are granted some of the vault's services
@@ -69,13 +71,44 @@ func warnings(v Vault, changes []ServiceDiff) []string {
 			out = append(out, fmt.Sprintf("service %s is disabled, and would be enabled", s.Name))
 		}
 		out = append(out, v.switchWarnings(d)...)
-		for _, key := range s.Keys() {
-			if _, exists := v.Credentials[key]; exists && !goesTo(v, key, s.Host) {
-				out = append(out, fmt.Sprintf("credential %s exists, and would go to a host it never went to: %s", key, s.Host))
+		out = append(out, v.destinationWarnings(d)...)
+	}
+	return out
+}
+
+// destinationWarnings say where a service sends credentials: to its host, or first
+// to those that give tokens for them.
+func (v Vault) destinationWarnings(d ServiceDiff) (out []string) {
+	s := *d.After
+	asked := s.tokenHosts()
+	for _, host := range asked {
+		if d.Before == nil || !slices.Contains(d.Before.tokenHosts(), host) {
+			out = append(out, fmt.Sprintf("service %s asks %s for tokens, and sends it what %s holds", s.Name, host, strings.Join(s.Keys(), " and ")))
+		}
+	}
+	for _, key := range s.Keys() {
+		for _, host := range append([]string{s.Host}, asked...) {
+			if _, exists := v.Credentials[key]; exists && !goesTo(v, key, host) {
+				out = append(out, fmt.Sprintf("credential %s exists, and would go to a host it never went to: %s", key, host))
 			}
 		}
 	}
 	return out
+}
+
+// tokenHosts are where the service's auth asks for tokens, as host or host:port.
+func (s Service) tokenHosts() (hosts []string) {
+	in, err := inject.Parse(s.Auth)
+	m, mints := in.(inject.Minter)
+	if err != nil || !mints {
+		return nil
+	}
+	for _, endpoint := range m.Endpoints() {
+		if t, _, _, err := policy.ParseURL(endpoint); err == nil && !slices.Contains(hosts, t.Authority()) {
+			hosts = append(hosts, t.Authority())
+		}
+	}
+	return hosts
 }
 
 // allowsAll reports whether rules let everything through, or their first that
@@ -135,6 +168,6 @@ func openings(v Vault, after []Service, changes []ServiceDiff) (out []string) {
 // host already.
 func goesTo(v Vault, key, host string) bool {
 	return slices.ContainsFunc(v.Services, func(s Service) bool {
-		return s.Host == host && slices.Contains(s.Keys(), key)
+		return (s.Host == host || slices.Contains(s.tokenHosts(), host)) && slices.Contains(s.Keys(), key)
 	})
 }
