@@ -120,6 +120,7 @@ type Broker struct {
 
 	view      atomic.Pointer[View]
 	open      atomic.Int64 // exchanges and blind tunnels
+	bodies    atomic.Int64 // bytes of bodies that are held whole
 	confirmed atomic.Int64 // unix nanoseconds of the last word from Source
 	refresh   sync.Mutex   // one build at a time
 }

@@ -59,6 +59,7 @@ type exchange struct {
 
 	whole    []byte // the agent's body, where something needed all of it
 	hasWhole bool
+	room     int64           // bytes that are counted for it
 	bodyKind inject.BodyKind // strip: of a body in which placeholders are replaced
 
 	stripped inject.Request // strip: what goes upstream; inject puts the credential in
@@ -300,6 +301,9 @@ func (e *exchange) finish() {
 	e.settleHeld()
 	e.passed.leave()
 	e.recordOutcome()
+	if e.room > 0 {
+		e.holds(0)
+	}
 	if e.occupies {
 		e.session.live.leave()
 	}

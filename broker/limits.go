@@ -53,6 +53,7 @@ type live struct {
 	limits  Limits
 
 	exchanges atomic.Int64
+	bodies    atomic.Int64 // bytes of bodies that are held whole
 	tunnels   atomic.Int64
 
 	mu   sync.Mutex

@@ -10,8 +10,12 @@ import (
 	"unsafe"
 )
 
-// bodyTime is how long an agent may take to send a body that is needed whole.
-const bodyTime = 2 * time.Minute
+// Bounds of bodies that are needed whole.
+const (
+	bodyTime    = 2 * time.Minute // for the agent to send one
+	heldAll     = 256 << 20       // bytes of all that are held at once
+	heldSession = 64 << 20        // of those of a session
+)
 
 // wholeBody reads the agent's body to its end, for what must see all of it before
 // anything is sent, and puts it back. A longer one than limit bytes is refused,
@@ -26,10 +30,14 @@ func (e *exchange) wholeBody(limit int) ([]byte, *Fault) {
 		e.whole, e.hasWhole = []byte{}, true
 		return e.whole, nil
 	}
+	if f := e.makeRoom(int64(limit)); f != nil {
+		return nil, f
+	}
 	rc := http.NewResponseController(e.w)
 	_ = rc.SetReadDeadline(time.Now().Add(bodyTime)) // not every writer has one
 	body, err := readUpTo(e.r.Body, limit, e.r.ContentLength)
 	_ = rc.SetReadDeadline(time.Time{}) // likewise
+	e.holds(int64(len(body)))
 	switch {
 	case err != nil && e.r.Context().Err() != nil:
 		return nil, NewFault(CodeAgentGone)
@@ -42,6 +50,28 @@ func (e *exchange) wholeBody(limit int) ([]byte, *Fault) {
 	e.r.Body = putBack{bytes.NewReader(body), e.r.Body}
 	e.whole, e.hasWhole = body, true
 	return body, nil
+}
+
+// makeRoom takes room for a body: its length, or as much as it may have.
+func (e *exchange) makeRoom(most int64) *Fault {
+	if n := e.r.ContentLength; n >= 0 {
+		most = min(n, most)
+	}
+	e.holds(most)
+	if e.session.live.bodies.Load() <= heldSession && e.bodies.Load() <= heldAll {
+		return nil
+	}
+	e.holds(0)
+	f := NewFault(CodeRateLimited)
+	f.Message = "too many bodies that must be seen whole are under way at once; wait for one to end"
+	return f
+}
+
+// holds says how many bytes of its body the exchange holds.
+func (e *exchange) holds(n int64) {
+	e.session.live.bodies.Add(n - e.room)
+	e.bodies.Add(n - e.room)
+	e.room = n
 }
 
 // readUpTo reads to the end, or one byte beyond the limit.
