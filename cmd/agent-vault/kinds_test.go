@@ -90,7 +90,14 @@ func newKindWorld(t *testing.T, rows []kindRow) *world {
 		hosts[names[i]] = w.origin.Addr
 		fmt.Fprintf(&services, "      - {name: %s, host: %s, auth: %s}\n", r.name, names[i], r.auth)
 	}
-	values := newKindCredentials(t)
+	w.startKinds(t, ca, hosts, services.String(), newKindCredentials(t))
+	return w
+}
+
+// startKinds starts the world's instance, with services in YAML whose hosts are
+// somewhere on loopback.
+func (w *world) startKinds(t testing.TB, ca *authority, hosts map[string]string, services string, values map[string]string) {
+	t.Helper()
 	var credentials strings.Builder
 	for key := range values {
 		fmt.Fprintf(&credentials, "      %s: {from: \"file:%s\"}\n", key, key)
@@ -105,9 +112,8 @@ func newKindWorld(t *testing.T, rows []kindRow) *world {
 	}
 	w.instance = newInstance(t, fmt.Sprintf("upstream: {ca_file: %s/origin.pem, hosts: %s}\nnetwork: {allow: [127.0.0.0/8]}\n", dir, spelled))
 	w.register()
-	w.apply("vaults:\n  - name: default\n    services:\n"+services.String()+"    credentials:\n"+credentials.String(), values)
+	w.apply("vaults:\n  - name: default\n    services:\n"+services+"    credentials:\n"+credentials.String(), values)
 	w.token = w.instance.token()
-	return w
 }
 
 // TestKindTwins sends a request to a service of each kind through every entrance,

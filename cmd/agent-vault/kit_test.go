@@ -121,6 +121,17 @@ func newAuthority(t testing.TB, name string) *authority {
 
 func (a *authority) leaf(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
+	return a.issue(t, x509.ExtKeyUsageServerAuth, names...)
+}
+
+// client is a certificate for a client.
+func (a *authority) client(t testing.TB, name string) tls.Certificate {
+	t.Helper()
+	return a.issue(t, x509.ExtKeyUsageClientAuth, name)
+}
+
+func (a *authority) issue(t testing.TB, usage x509.ExtKeyUsage, names ...string) tls.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -128,7 +139,7 @@ func (a *authority) leaf(t testing.TB, names ...string) tls.Certificate {
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: names[0]}, DNSNames: names,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(12 * time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
