@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"agentvault/policy"
+	"agentvault/policy/inject"
 	"agentvault/policy/when"
 )
 
@@ -17,8 +18,15 @@ func (e *exchange) decide() *Fault {
 	e.describe(&e.input, e.r.Method) // fields of the exchange cost no allocation
 	e.use.query = policy.Query{
 		Scheme: e.Target.Scheme, Host: e.Target.Host, Port: e.Target.Port,
-		Method: e.r.Method, Path: e.Path, Input: &e.input,
+		Method: e.r.Method, Path: e.Path, Input: &e.input, Agent: e.input.Agent,
 	}
+	sent, several := inject.Sent(e.r.Header, e.RawQuery, e.vault.choosers)
+	if several {
+		f := NewFault(CodePlaceholder)
+		f.Message = "the request has placeholders of several services; send that of one"
+		return f
+	}
+	e.use.query.Placeholder = e.vault.choosers[sent]
 	d, f := e.vault.decide(e.use.query)
 	e.service = d.service
 	if d.body {

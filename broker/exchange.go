@@ -183,6 +183,8 @@ func (e *exchange) hinting(f *Fault) *Fault {
 		}
 		if e.Target.Scheme == "https" && e.vault.granted == nil && e.vault.set.Covers("http", e.Target.Host, e.Target.Port) {
 			f.Message = "this vault's service of the host is for http:// only: send the request through the proxy entrance to http://" + e.Target.Address()
+		} else if e.vault.granted == nil && e.service == nil && e.vault.set.Covers(e.Target.Scheme, e.Target.Host, e.Target.Port) {
+			f.Message = "this vault's services of the host do not cover the request: they are for other paths or other agents, or are chosen by a placeholder (see /discover)"
 		}
 	}
 	return f

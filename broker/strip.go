@@ -81,6 +81,9 @@ func (e *exchange) strip() *Fault {
 		e.stripped.AgentsAuthorization = values[0]
 	}
 	e.foreign += e.service.slots.Strip(&e.stripped)
+	if p := e.service.chooser; p != "" {
+		e.foreign += e.service.subs.TakeOut(&e.stripped, p)
+	}
 	e.trailer = e.requestTrailer()
 	e.upgrade = e.asksUpgrade()
 	if where := e.tokenStands(); where != "" {

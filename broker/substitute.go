@@ -17,6 +17,9 @@ import (
 func (v *vaultView) knowPlaceholders(before *vaultView) {
 	var all []string
 	for i := range v.services {
+		if text := v.services[i].chooser; text != "" {
+			all = append(all, text)
+		}
 		for _, x := range v.services[i].subs.All() {
 			all = append(all, x.Placeholder)
 		}

@@ -94,9 +94,10 @@ type vaultView struct {
 	earlier  []vault.CredentialVersion // values that were replaced and are kept
 	values   *scrub.Set                // of all boxes: what must not come back
 
-	placeholders *scrub.Set   // what agents may write instead of credentials; nil: nothing
-	written      string       // likewise, each behind the other
-	known        *knownTokens // likewise, of what was minted; nil: no service mints
+	placeholders *scrub.Set        // what agents may write instead of credentials; nil: nothing
+	written      string            // likewise, each behind the other
+	known        *knownTokens      // likewise, of what was minted; nil: no service mints
+	choosers     map[string]string // those by which requests choose a service, and what a query calls them
 }
 
 type service struct {
@@ -111,6 +112,7 @@ type service struct {
 	subs      *inject.Substitutions // nil: none
 	written   string                // likewise, as they were declared
 	mint      *mint                 // where the injector is a Minter; set before the first View that has it
+	chooser   string                // placeholder that its requests have; "" for none
 
 	scrubOff        bool   // answers are not searched (R10)
 	passUndecodable bool   // answers that cannot be searched pass
@@ -274,7 +276,7 @@ func buildVault(nv vault.Vault, key seal.Key, before *vaultView) (*vaultView, er
 		v.boxes[k] = box{version: c.Version, sealed: c.Box}
 	}
 	if before != nil && !before.broken && reflect.DeepEqual(nv.Services, before.declared) {
-		v.set, v.services = before.set, before.services
+		v.set, v.services, v.choosers = before.set, before.services, before.choosers
 		return v, nil
 	}
 	rules := make([]policy.Service, len(nv.Services))
@@ -291,6 +293,7 @@ func buildVault(nv vault.Vault, key seal.Key, before *vaultView) (*vaultView, er
 		}
 		v.services[i] = service{name: s.Name, auth: string(auth), injector: in, slots: in.Slots(), keys: s.Keys(), subs: inject.Placeholders(s.Substitutions, dummyOf), written: fmt.Sprint(s.Substitutions),
 			scrubOff: s.Scrub == vault.ScrubOff, passUndecodable: s.Undecodable == vault.UndecodablePass, pins: strings.Join(s.Pins, " "), upgrades: strings.Join(s.Upgrades, " ")}
+		v.services[i].chooser = s.Chooser(dummyOf)
 		if err := v.services[i].limit(s); err != nil {
 			return v, fmt.Errorf("service %q: %w", s.Name, err)
 		}
@@ -304,7 +307,7 @@ func buildVault(nv vault.Vault, key seal.Key, before *vaultView) (*vaultView, er
 	if err != nil {
 		return v, err
 	}
-	v.set = set
+	v.set, v.choosers = set, vault.Choosers(nv.Services, dummyOf)
 	return v, nil
 }
 

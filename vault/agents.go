@@ -249,6 +249,9 @@ func (r *Registry) RenameAgent(ctx context.Context, c Caller, name, next string)
 				return err
 			}
 		}
+		if err := renameIn(tx, a, next); err != nil {
+			return err
+		}
 		a.Name = next
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"agentvault/policy"
+	"agentvault/policy/inject"
 	"agentvault/policy/when"
 )
 
@@ -95,8 +96,11 @@ func (r *Registry) CheckPolicy(ctx context.Context, c Caller, asked PolicyQuesti
 		out.Reason, out.Fault, out.Explanation = ReasonMalformed, "bad_request", "refused, whatever the services: "+problem
 		return out, nil
 	}
+	choosers := Choosers(v.Services, func(key string) string { return r.dummyOf(v, key) })
+	sent, _ := inject.Sent(asked.Header, query, choosers)
 	out.decide(v, set, policy.Query{
 		Scheme: target.Scheme, Host: target.Host, Port: target.Port, Method: method, Path: path,
+		Agent: asked.Agent, Placeholder: choosers[sent],
 		Input: asked.input(method, path, query, r.now()),
 	}, target)
 	if out.Service != "" && !grant.includes(out.Service) {

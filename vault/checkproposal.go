@@ -71,7 +71,7 @@ func (r *Registry) checkServiceChange(v Vault, s *ServiceChange) error {
 		return err
 	}
 	if s.Action == ActionDelete {
-		if s.Auth != nil || s.Rules != nil || s.Substitutions != nil || s.Enabled != nil || s.Description != "" {
+		if s.Auth != nil || s.Rules != nil || s.Substitutions != nil || s.Placeholder != "" || s.Enabled != nil || s.Description != "" {
 			return badRequest("a service that is deleted has a name or host, and nothing else")
 		}
 		at, err := v.mustHave(s.Name)

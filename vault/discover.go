@@ -24,6 +24,10 @@ type DiscoveredService struct {
 
 	// Substitutions are what it replaces, each with its placeholder.
 	Substitutions []inject.Substitution `json:"substitutions,omitempty"`
+
+	// Placeholder is what requests send where clients put a key, to be this
+	// service's; "" where they need none.
+	Placeholder string `json:"placeholder,omitempty"`
 }
 
 // Discover tells an agent which services and credential keys its vault has.
@@ -52,8 +56,11 @@ func (r *Registry) Discover(ctx context.Context, c Caller, vaultName string) (Di
 		d.Dummies[key] = dummyOf(key)
 	}
 	for _, s := range v.Services {
-		if s.Enabled && !s.Expired(r.now()) && g.includes(s.Name) {
-			d.Services = append(d.Services, DiscoveredService{s.Name, s.Host, s.Description, inject.Placeholders(s.Substitutions, dummyOf).All()})
+		if s.Enabled && !s.Expired(r.now()) && g.includes(s.Name) && s.isFor(c.agent) {
+			d.Services = append(d.Services, DiscoveredService{
+				Name: s.Name, Host: s.Host, Description: s.Description,
+				Substitutions: inject.Placeholders(s.Substitutions, dummyOf).All(), Placeholder: s.Chooser(dummyOf),
+			})
 		}
 	}
 	return d, nil

@@ -49,6 +49,11 @@ type Service struct {
 
 	// Substitutions are placeholders that agents may write instead of credentials.
 	Substitutions []inject.Substitution `json:"substitutions,omitempty"`
+
+	// Placeholder is what an agent sends where clients put a key, for its request to
+	// be the service's: one of several of a host. PlaceholderDummy is the dummy of
+	// its credential. "": requests need none.
+	Placeholder string `json:"placeholder,omitempty"`
 	Switches
 }
 
@@ -89,7 +94,8 @@ func (s *Service) UnmarshalJSON(b []byte) error {
 
 // Policy is the part of the service that a decision looks at.
 func (s Service) Policy() policy.Service {
-	return policy.Service{Name: s.Name, Scheme: s.Scheme, Host: s.Host, Enabled: s.Enabled, Rules: s.Rules}
+	return policy.Service{Name: s.Name, Scheme: s.Scheme, Host: s.Host, Enabled: s.Enabled, Rules: s.Rules,
+		Agents: s.Agents, Placeholder: s.chosenBy()}
 }
 
 // A Credential is a sealed value. Its clear value is known to nobody here.

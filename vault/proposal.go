@@ -87,11 +87,12 @@ type ServiceChange struct {
 	Rules       []policy.Rule `json:"rules,omitempty"`
 
 	Substitutions []inject.Substitution `json:"substitutions,omitempty"`
+	Placeholder   string                `json:"placeholder,omitempty"`
 }
 
 // service is what the change makes of the service.
 func (c ServiceChange) service() Service {
-	s := Service{Name: c.Name, Host: c.Host, Description: c.Description, Enabled: c.Enabled == nil || *c.Enabled, Rules: c.Rules, Substitutions: c.Substitutions}
+	s := Service{Name: c.Name, Host: c.Host, Description: c.Description, Enabled: c.Enabled == nil || *c.Enabled, Rules: c.Rules, Substitutions: c.Substitutions, Placeholder: c.Placeholder}
 	if c.Auth != nil {
 		s.Auth = *c.Auth
 	}

@@ -23,7 +23,7 @@ func opened(changes []ServiceDiff, now time.Time) []string {
 		}
 		s, b := *d.After, d.Before
 		where := reach{base: schemeOf(s) + s.Host, with: carried(s)}
-		if b == nil || !b.Enabled || b.Expired(now) || b.Host != s.Host || schemeOf(*b) != schemeOf(s) || carried(*b) != where.with {
+		if b == nil || !b.Enabled || b.Expired(now) || b.Host != s.Host || b.Placeholder != s.Placeholder || schemeOf(*b) != schemeOf(s) || carried(*b) != where.with {
 			out = append(out, where.all(s.Rules)...)
 			continue
 		}
@@ -119,10 +119,14 @@ func carried(s Service) string {
 	for _, x := range s.Substitutions {
 		keys = append(keys, fmt.Sprintf("%s for a placeholder in %s", x.Credential, strings.Join(x.In, ", ")))
 	}
-	if len(keys) == 0 {
-		return "with no credential"
+	with := "with no credential"
+	if len(keys) > 0 {
+		with = "with " + strings.Join(keys, " and ")
 	}
-	return "with " + strings.Join(keys, " and ")
+	if s.Placeholder != "" {
+		with += ", where they have its placeholder"
+	}
+	return with
 }
 
 // resemblances warn of hosts that a person could take for another one: of the

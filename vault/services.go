@@ -207,6 +207,9 @@ func (r *Registry) checkServices(services []Service) ([]Service, error) {
 // differ from those, and from each other.
 func claims(services []Service) (all []inject.Claim) {
 	for _, s := range services {
+		if c := s.claim(); c.Placeholder != "" && c.Placeholder != PlaceholderDummy {
+			all = append(all, c)
+		}
 		for _, x := range s.Substitutions {
 			if x.Placeholder != "" {
 				all = append(all, inject.Claim{Service: s.Name, Placeholder: x.Placeholder, For: x.Credential})
@@ -240,6 +243,9 @@ func (r *Registry) checkService(s *Service) error {
 	}
 	if _, shows := in.(inject.Certifier); shows && s.Scheme == "http" {
 		return badRequest("service %q: auth mtls: over http there is no connection to show a certificate on", s.Name)
+	}
+	if err := s.checkPlaceholder(); err != nil {
+		return bad(err)
 	}
 	if s.Switches, err = s.Switches.Canonical(); err != nil {
 		return bad(err)

@@ -46,6 +46,10 @@ type Switches struct {
 	// it were not there. In UTC, to the second; zero for never.
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 
+	// Agents are the names of those whose requests the service covers; sorted, each
+	// once. None: everybody's, sessions' too.
+	Agents []string `json:"agents,omitempty"`
+
 	// Limits bound what goes through the service, whichever of its rules lets it
 	// through. None: none.
 	Limits []policy.Limit `json:"limits,omitempty"`
@@ -71,7 +75,7 @@ const (
 // PersonOnly reports whether a field of a service is one that a person sets, and
 // that a proposal therefore does not have.
 func PersonOnly(field string) bool {
-	return slices.Contains([]string{"scheme", "scrub", "undecodable", "pins", "upgrades", "expires_at", "limits"}, field)
+	return slices.Contains([]string{"scheme", "scrub", "undecodable", "pins", "upgrades", "expires_at", "limits", "agents"}, field)
 }
 
 // PinOf is the pin of a public key, given as the DER of its SubjectPublicKeyInfo.
@@ -110,7 +114,10 @@ func (s Switches) Canonical() (Switches, error) {
 	s.Pins = slices.Compact(slices.Sorted(slices.Values(s.Pins)))
 	s.ExpiresAt = s.ExpiresAt.UTC().Truncate(time.Second)
 	var err error
-	s.Upgrades, err = canonicalUpgrades(s.Upgrades)
+	if s.Upgrades, err = canonicalUpgrades(s.Upgrades); err != nil {
+		return s, err
+	}
+	s.Agents, err = canonicalAgents(s.Agents)
 	return s, err
 }
 
@@ -163,6 +170,9 @@ func SwitchWarnings(before *Service, after Service) []string {
 	if more := without(after.Upgrades, was.Upgrades); len(more) > 0 {
 		out = append(out, fmt.Sprintf("service %s lets %s through: what comes back in it is not searched, so a credential in it reaches the agent", after.Name, strings.Join(more, " ")))
 	}
+	if before != nil && len(after.Agents) == 0 && len(before.Agents) > 0 {
+		out = append(out, fmt.Sprintf("service %s would be for every agent, and was for %s only", after.Name, strings.Join(before.Agents, ", ")))
+	}
 	if lost := without(was.Pins, after.Pins); before != nil && len(lost) > 0 {
 		out = append(out, fmt.Sprintf("service %s loses pins: %s", after.Name, strings.Join(lost, " ")))
 	}
@@ -192,6 +202,9 @@ func (v *Vault) proposed(c ServiceChange) Service {
 	if at := v.service(s.Name); at >= 0 && v.Services[at].Host == s.Host {
 		s.Switches = v.Services[at].Switches
 		return s
+	}
+	if at := v.service(s.Name); at >= 0 {
+		s.Agents = v.Services[at].Agents // or it would be everybody's
 	}
 	for _, old := range v.Services {
 		if leadsTo(old.Host, s.Host) {

@@ -148,6 +148,9 @@ func shownSwitches(s vault.Switches) string {
 	if len(s.Upgrades) > 0 {
 		parts = append(parts, "upgrades "+strings.Join(s.Upgrades, " "))
 	}
+	if len(s.Agents) > 0 {
+		parts = append(parts, "agents "+strings.Join(s.Agents, " "))
+	}
 	if end := s.ExpiresAt; !end.IsZero() {
 		parts = append(parts, "until "+end.Format(time.RFC3339))
 	}
