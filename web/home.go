@@ -18,6 +18,10 @@ func (v *visit) showHome(refused *api.ClientError) error {
 	if err != nil {
 		return err
 	}
+	held, err := v.waitingApprovals("")
+	if err != nil {
+		return err
+	}
 	status := http.StatusOK
 	if refused != nil {
 		status = refused.Status
@@ -25,6 +29,7 @@ func (v *visit) showHome(refused *api.ClientError) error {
 	return v.show(status, "home.html", "Vaults", struct {
 		tried
 		Pending []api.ProposalInfo
+		Held    []api.ApprovalInfo
 		Vaults  []api.VaultInfo
-	}{v.tried(refused), pending.Proposals, vaults.Vaults})
+	}{v.tried(refused), pending.Proposals, held, vaults.Vaults})
 }

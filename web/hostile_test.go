@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"agentvault/api"
 	"agentvault/api/shown"
@@ -32,7 +33,7 @@ var hostile = []string{
 // parts of the JSON that say what a page is made of, and no agent writes.
 var fixed = []string{
 	"action", "status", "asker_kind", "created_at", "expires_at", "reviewed_at",
-	"role", "state", "updated_at", "retired_at", "last_used_at",
+	"decided_at", "sent_at", "answered_at", "role", "state", "updated_at", "retired_at", "last_used_at",
 	"time", "last_at", "complete_from", "vault_role", "last_time", "seen_at", "ends_at", "authenticated_at",
 }
 
@@ -69,6 +70,18 @@ func (l liar) RoundTrip(r *http.Request) (*http.Response, error) {
 		answer = l.fixture
 	case strings.HasPrefix(r.URL.Path, "/approve/"):
 		answer = api.LinkedProposal{ProposalInfo: l.fixture.ProposalInfo, Vault: "x"}
+	case r.URL.Path == "/v1/approvals":
+		decided := heldReview().ApprovalInfo
+		decided.Status = "denied"
+		answer = api.ApprovalList{Approvals: []api.ApprovalInfo{heldReview().ApprovalInfo, decided}, Tag: "x", NextPage: api.NextPage{NextCursor: "x"}}
+	case strings.HasSuffix(r.URL.Path, "/allow"):
+		return refusing("approval_changed", l.words), nil
+	case r.URL.Path == "/v1/approvals/2":
+		rv := heldReview()
+		rv.Status = "denied"
+		answer = rv
+	case strings.HasPrefix(r.URL.Path, "/v1/approvals/"):
+		answer = heldReview()
 	case r.URL.Path == "/v1/proposals":
 		answer = api.ProposalList{Proposals: []api.ProposalInfo{l.fixture.ProposalInfo}}
 	case strings.HasPrefix(r.URL.Path, "/v1/vaults/"), strings.HasPrefix(r.URL.Path, "/v1/c"), r.URL.Path == "/v1/sessions", r.URL.Path == "/v1/agents":
@@ -101,6 +114,14 @@ func (l liar) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	return &http.Response{StatusCode: 200, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(b)), Request: r}, nil
+}
+
+// heldReview is a request that waits, with all that one can have.
+func heldReview() api.ApprovalReview {
+	return api.ApprovalReview{
+		ApprovalInfo: api.ApprovalInfo{ID: 1, Vault: "x", Status: "pending", AskerKind: "session", Method: "x", Target: "x", Path: "x", Upgrade: "x", Note: "x", DecidedBy: "x", DecidedAt: new(time.Unix(1795946400, 0))},
+		URL:          "x", Header: []api.ApprovalField{{Name: "x", Value: "x"}, {Name: "x", Hidden: 3}}, Body: "x", BodyBytes: 1,
+	}
 }
 
 // ofInstance are answers that the page of the instance is made of. Nil is none.
@@ -175,6 +196,8 @@ func TestHostileWords(t *testing.T) {
 		{"/vaults/x/catalog?search={words}", "", true}, {"/vaults/x/catalog/x", "", true}, {"/vaults/x/services?host={words}", "", true},
 		{"/vaults/x/services", "host=a.test&auth=passthrough", true},
 		{"/vaults/default/traffic?agent={words}&host={words}&service={words}&status={words}&cursor={words}", "", true},
+		{"/vaults/x/approvals", "", true}, {"/vaults/x/approvals/1", "", true}, {"/vaults/x/approvals/2", "", true},
+		{"/vaults/x/approvals/1", "decision=allow&digest=x", true},
 		{"/vaults/default/traffic/charts", "", true}, {"/vaults/default/traffic/hosts", "", true}, {"/instance", "", true},
 	} {
 		wanted, _ := tags("x", at.path, at.form, at.in)

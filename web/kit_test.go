@@ -56,6 +56,7 @@ type fixture struct {
 	pages   *web.Pages
 	owner   *api.Client // signed in; nil without an owner
 	db      *store.DB
+	key     seal.Key
 	stop    chan struct{} // closed: the server stops
 }
 
@@ -89,8 +90,8 @@ func newEmpty(t testing.TB) *fixture {
 			t.Error(err)
 		}
 	})
-	f.db, f.stop = db, make(chan struct{})
-	registry, err := vault.New(vault.Options{Store: db, Key: seal.NewKey(), Now: f.clock.now})
+	f.db, f.key, f.stop = db, seal.NewKey(), make(chan struct{})
+	registry, err := vault.New(vault.Options{Store: db, Key: f.key, Now: f.clock.now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -102,6 +102,7 @@ type vaultView struct {
 	Agents      []agentLine
 	Sessions    []api.SessionInfo
 	Pending     []api.ProposalInfo
+	Held        []api.ApprovalInfo
 }
 
 type serviceLine struct {
@@ -145,6 +146,9 @@ func (v *visit) showVault(refused *api.ClientError) error {
 	}
 	pending, err := v.client.Proposals(v.ctx(), name, "pending", "", 0)
 	if err != nil {
+		return err
+	}
+	if p.Held, err = v.waitingApprovals(name); err != nil {
 		return err
 	}
 	p.Sessions, p.Pending = sessions.Sessions, pending.Proposals
