@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/net/http/httpguts"
-
 	"agentvault/policy"
 	"agentvault/vault/seal"
 )
@@ -137,15 +135,14 @@ func (g githubApp) Inject(r *Request, _ func(string) (seal.Plaintext, error)) er
 	if r.Token.Len() == 0 {
 		return errNoToken
 	}
-	token := string(r.Token.Bytes())
-	if !httpguts.ValidHeaderFieldValue(token) {
+	if !g.isGit(r) {
+		return setToken(r, authorization, "Bearer ", g.PrivateKey)
+	}
+	if !sendable(r.Token) {
 		return &ValueError{g.PrivateKey}
 	}
-	if g.isGit(r) {
-		r.set(authorization, "Basic "+base64.StdEncoding.EncodeToString([]byte("x-access-token:"+token)))
-	} else {
-		r.set(authorization, "Bearer "+token)
-	}
+	pair := "x-access-token:" + string(r.Token.Bytes())
+	r.set(authorization, "Basic "+base64.StdEncoding.EncodeToString([]byte(pair)))
 	return nil
 }
 

@@ -99,7 +99,7 @@ func TestJWT(t *testing.T) {
 		for i := range jti {
 			req := inject.Request{Header: map[string][]string{"authorization": {"Bearer mine"}}, Now: now}
 			in.Slots().Strip(&req)
-			if err := in.Inject(&req, values(map[string]string{"K": row.pem})); err != nil {
+			if err := mintInto(t, in, &req, map[string]string{"K": row.pem}); err != nil {
 				t.Fatalf("%s: %v", row.algorithm, err)
 			}
 			token, bearer := strings.CutPrefix(req.Header["Authorization"][0], "Bearer ")
@@ -203,7 +203,7 @@ func TestKeysThatDoNotSign(t *testing.T) {
 			t.Fatal(err)
 		}
 		req := inject.Request{}
-		err = in.Inject(&req, values(map[string]string{"K": row.value}))
+		err = mintInto(t, in, &req, map[string]string{"K": row.value})
 		var ve *inject.ValueError
 		if want := "the value of credential K " + row.want; err == nil || err.Error() != want || !errors.As(err, &ve) || ve.Key != "K" || len(req.Header) != 0 {
 			t.Errorf("%s: got %v\nwant %s", row.algorithm, err, want)
@@ -213,9 +213,23 @@ func TestKeysThatDoNotSign(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := in.Inject(&inject.Request{}, values(nil)); err == nil || err.Error() != "no value for K" {
+	if err := mintInto(t, in, &inject.Request{}, nil); err == nil || err.Error() != "no value for K" {
 		t.Errorf("%v", err)
 	}
+	if err := in.Inject(&inject.Request{}, values(nil)); err == nil {
+		t.Error("it goes out without a token")
+	}
+}
+
+// mintInto is what the broker does for a request of a Minter without a network.
+func mintInto(t testing.TB, in inject.Injector, r *inject.Request, stored map[string]string) error {
+	t.Helper()
+	token, err := in.(inject.Minter).Mint(t.Context(), inject.Minting{Open: values(stored), Now: r.Now})
+	if err != nil {
+		return err
+	}
+	r.Token = token.Value
+	return in.Inject(r, values(nil))
 }
 
 func BenchmarkJWT(b *testing.B) {
@@ -224,9 +238,9 @@ func BenchmarkJWT(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	open := values(map[string]string{"K": pkcs8(key)})
+	stored := map[string]string{"K": pkcs8(key)}
 	for b.Loop() {
-		if err := in.Inject(&inject.Request{Now: time.Now()}, open); err != nil {
+		if err := mintInto(b, in, &inject.Request{Now: time.Now()}, stored); err != nil {
 			b.Fatal(err)
 		}
 	}
