@@ -35,6 +35,10 @@ they come from the environment (from: "env:NAME") or another file (from:
 "file:PATH"; one line break at its end is left out). Applying the same again
 changes nothing.
 
+A service that several vaults have is written once, in a list "services:" at the
+top, and stands in each vault as {use: NAME}. Fields beside "use" take the place of
+its own.
+
 On a terminal it asks before services are deleted, unless --yes is given. With
 --dry-run it says what would change, and changes nothing.`,
 		Example: `  agent-vault apply -f vault.yaml
@@ -263,6 +267,12 @@ func parseDeclaration(raw []byte) (declaration, error) {
 	if err := checkFields(document); err != nil {
 		return declaration{}, err
 	}
+	if err := useTemplates(document); err != nil {
+		return declaration{}, err
+	}
+	if asJSON, err = json.Marshal(document); err != nil { // it was JSON before
+		return declaration{}, err
+	}
 	var d declaration
 	j := json.NewDecoder(bytes.NewReader(asJSON))
 	j.DisallowUnknownFields()
@@ -301,7 +311,7 @@ func checkFields(document any) error {
 	if !ok && document != nil {
 		return errors.New("it must be a map; the first line of one is \"vaults:\"")
 	}
-	if err := onlyFields(top, "", "vaults"); err != nil {
+	if err := onlyFields(top, "", "vaults", "services"); err != nil {
 		return err
 	}
 	vaults, _ := top["vaults"].([]any) // another type is refused with the rest
