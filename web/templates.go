@@ -49,7 +49,7 @@ func (p *Pages) funcs() template.FuncMap {
 		"authority": authority,
 		"cleartext": func(target string) bool { return strings.HasPrefix(target, "http://") },
 		// long words are scrolled in their frame, by keyboard too.
-		"long": func(words string) bool { return len(words) > 400 || strings.Count(words, "\n") > 8 },
+		"long": func(words string) bool { return len(words) > 240 || strings.Count(words, "\n") > 6 },
 		// key is one, or nothing: what was typed in its place may be a value.
 		"key": func(typed string) string {
 			if strings.Trim(typed, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") != "" {

@@ -44,6 +44,9 @@ var screens = []screen{
 	{name: "own-service", path: "/vaults/default/services?host=new.test", open: true},
 	{name: "service", path: "/vaults/default/services/api", open: true},
 	{name: "credential", path: "/vaults/default/credentials/API_KEY", open: true},
+	{name: "approvals", path: "/vaults/default/approvals"},
+	{name: "approval", path: "/vaults/default/approvals/1"},
+	{name: "approval-denied", path: "/vaults/default/approvals/2"},
 	{name: "traffic", path: "/vaults/default/traffic"},
 	{name: "charts", path: "/vaults/default/traffic/charts"},
 	{name: "refused-hosts", path: "/vaults/default/traffic/hosts"},
@@ -105,6 +108,7 @@ func newShowroom(t *testing.T) *showroom {
 	must(t, s.owner.RevokeAgent(ctx, "deploy-bot"))
 	_, err = s.owner.InviteAgent(ctx, api.AgentInviteRequest{Name: "reporter", Vaults: []api.AgentVault{{VaultName: "default", VaultRole: "proxy", Services: []string{"api", "open"}}}})
 	must(t, err)
+	s.holds(t)
 	for _, host := range []string{"api.test", "open.test", "unknown.test", "down.test"} {
 		s.send("GET", "/proxy/"+host+"/v1/things", s.token, "")
 	}
