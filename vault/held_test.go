@@ -70,7 +70,7 @@ func (f *fixture) wantHeld(t *testing.T, what string, number int64, status strin
 func TestAHeldRequestLives(t *testing.T) {
 	f := newFixture(t)
 	const most, life = 10*time.Minute - time.Millisecond, time.Millisecond
-	h := f.hold(t, "/v1/charges")
+	f.hold(t, "/v1/charges")
 	f.pass(most)
 	f.wantHeld(t, "almost over", 1, vault.HeldPending)
 	f.pass(life)
@@ -86,7 +86,7 @@ func TestAHeldRequestLives(t *testing.T) {
 	f.decideHeld(t, 3, true)
 	f.wantHeld(t, "approved", 3, vault.HeldApproved)
 	f.pass(most)
-	h = f.hold(t, "/v1/charges")
+	h := f.hold(t, "/v1/charges")
 	if !f.send(t, h, "R1") || f.send(t, h, "R2") || f.send(t, h, "R1") {
 		t.Error("it was not sent once")
 	}

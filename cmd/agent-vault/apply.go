@@ -260,7 +260,7 @@ func readBounded(file string, stdin io.Reader) ([]byte, error) {
 // parseDeclaration reads a declaration by way of JSON, so that services are read
 // by the same code as the API's.
 func parseDeclaration(raw []byte) (declaration, error) {
-	document, asJSON, err := readDocument(raw)
+	document, _, err := readDocument(raw)
 	if err != nil {
 		return declaration{}, err
 	}
@@ -270,7 +270,8 @@ func parseDeclaration(raw []byte) (declaration, error) {
 	if err := useTemplates(document); err != nil {
 		return declaration{}, err
 	}
-	if asJSON, err = json.Marshal(document); err != nil { // it was JSON before
+	asJSON, err := json.Marshal(document)
+	if err != nil { // it was JSON before
 		return declaration{}, err
 	}
 	var d declaration

@@ -101,7 +101,7 @@ func (g *githubWorld) api(w http.ResponseWriter, r *http.Request) {
 	_, err := jwt.ParseWithClaims(bearer, &claims, func(*jwt.Token) (any, error) { return g.key.Public(), nil },
 		jwt.WithValidMethods([]string{"RS256"}), jwt.WithIssuer("Iv23liTest"), jwt.WithExpirationRequired(), jwt.WithIssuedAt())
 	switch {
-	case err != nil || r.Method != http.MethodPost || claims.ExpiresAt.Sub(time.Now()) > 10*time.Minute:
+	case err != nil || r.Method != http.MethodPost || time.Until(claims.ExpiresAt.Time) > 10*time.Minute:
 		w.WriteHeader(http.StatusUnauthorized)
 	case g.removed:
 		w.WriteHeader(http.StatusNotFound)
