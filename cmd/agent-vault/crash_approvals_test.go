@@ -74,7 +74,7 @@ func TestKilledWhileApproving(t *testing.T) {
 	c.session = s.Token
 
 	var all []*payment
-	for range kills(t) {
+	for range 6 + kills(t)/4 { // each life is longer than those of TestKilledServer
 		all = append(all, c.pays(all)...)
 		if t.Failed() {
 			t.Fatalf("%s", c.stderr)
