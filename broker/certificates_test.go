@@ -51,12 +51,13 @@ func clientPair(t *testing.T, name string, issuer identity, from, to time.Time) 
 // authority, and answers with the name on the one that it was shown.
 type certKit struct {
 	*pinKit
-	clients identity // who issues client certificates
+	clients identity      // who issues client certificates
+	closed  chan struct{} // one for each connection of the upstream that ended
 }
 
 func newCertKit(t *testing.T, handler http.HandlerFunc, asks tls.ClientAuthType, protocol string) *certKit {
 	t.Helper()
-	k := &certKit{clients: issue(t, "clients", nil)}
+	k := &certKit{clients: issue(t, "clients", nil), closed: make(chan struct{}, 1000)} // more than any test opens
 	if handler == nil {
 		handler = whoAsks
 	}
@@ -64,6 +65,12 @@ func newCertKit(t *testing.T, handler http.HandlerFunc, asks tls.ClientAuthType,
 		s.TLS.ClientAuth, s.TLS.ClientCAs = asks, x509.NewCertPool()
 		s.TLS.ClientCAs.AddCert(k.clients.Certificate)
 		s.TLS.NextProtos, s.EnableHTTP2 = []string{protocol}, protocol == "h2"
+		counts := s.Config.ConnState
+		s.Config.ConnState = func(c net.Conn, state http.ConnState) {
+			if counts(c, state); state == http.StateClosed {
+				k.closed <- struct{}{}
+			}
+		}
 	})
 	return k
 }
@@ -191,6 +198,28 @@ func TestClientCertificatesAreNotShared(t *testing.T) {
 	k.token = session
 	if k.get(t, "example.com", "/"); k.connections.Load() != 5 || len(k.resumed) != 0 {
 		t.Errorf("%d connections, want 5, %d of them resumed", k.connections.Load(), len(k.resumed))
+	}
+}
+
+// Connections that wait show a certificate that is not the service's any more.
+func TestConnectionsOfOldCertificatesAreClosed(t *testing.T) {
+	for _, protocol := range []string{"http/1.1", "h2"} {
+		k := newCertKit(t, nil, tls.RequireAndVerifyClientCert, protocol)
+		k.use(t, mtlsAuth, k.pair(t, "robot"))
+		if w := k.get(t, "example.com", "/"); w.Code != 200 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		select {
+		case <-k.closed:
+			t.Fatal("the connection does not wait: the test proves nothing")
+		default:
+		}
+		k.use(t, mtlsAuth, k.pair(t, "next"))
+		select {
+		case <-k.closed:
+		case <-time.After(30 * time.Second):
+			t.Errorf("%s: the connection is open yet", protocol)
+		}
 	}
 }
 
