@@ -112,10 +112,10 @@ func (m *messageReplacer) header() (first byte, length uint64, err error) {
 	var long [8]byte
 	switch length = uint64(head[1] &^ frameMasked); length {
 	case 126:
-		_, err = io.ReadFull(m.src, long[6:])
+		err = m.fill(long[6:])
 		length = binary.BigEndian.Uint64(long[:])
 	case 127:
-		_, err = io.ReadFull(m.src, long[:])
+		err = m.fill(long[:])
 		length = binary.BigEndian.Uint64(long[:])
 	}
 	if err != nil {
@@ -124,15 +124,28 @@ func (m *messageReplacer) header() (first byte, length uint64, err error) {
 	if head[1]&frameMasked == 0 || length > 1<<63-1 { // RFC 6455 §5.1, §5.2
 		return 0, 0, m.cut(badRequest("a WebSocket frame is not masked, or has a length that is none"))
 	}
-	_, err = io.ReadFull(m.src, m.mask[:])
-	return head[0], length, err
+	return head[0], length, m.fill(m.mask[:])
+}
+
+// fill reads what a frame must still have.
+func (m *messageReplacer) fill(p []byte) error {
+	_, err := io.ReadFull(m.src, p)
+	return torn(err)
+}
+
+// torn is the error of an end inside of a frame.
+func torn(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // payload reads and unmasks so many bytes behind what b holds.
 func (m *messageReplacer) payload(b []byte, length uint64) ([]byte, error) {
 	held := len(b)
 	b = append(b, make([]byte, length)...)
-	_, err := io.ReadFull(m.src, b[held:])
+	err := m.fill(b[held:])
 	maskWith(b[held:], m.mask, 0)
 	return b, err
 }
@@ -188,7 +201,7 @@ func (m *messageReplacer) binary() error {
 	n, err := m.src.Read(m.out[held:])
 	m.out = m.out[:held+n]
 	if err != nil {
-		return err
+		return torn(err)
 	}
 	masked := m.out[held:]
 	m.rest -= uint64(n)
