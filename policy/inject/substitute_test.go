@@ -269,6 +269,7 @@ func FuzzSubstitute(f *testing.F) {
 				t.Errorf("%s: %q still stands in %q", surface, placeholder, got)
 			}
 		}
+		onlyDeclared(t, sent, value)
 		if got, err := replace("path", sent, "", opens(value)); err == nil && strings.Count(got, "/") != strings.Count(sent, "/") {
 			t.Errorf("path %q became %q", sent, got)
 		}
@@ -279,6 +280,27 @@ func FuzzSubstitute(f *testing.F) {
 			sameJSON(t, sent, got, value)
 		}
 	})
+}
+
+// onlyDeclared declares one surface after the other, in a request that has the same
+// text in all of them: the others keep their bytes.
+func onlyDeclared(t *testing.T, sent, value string) {
+	t.Helper()
+	text := func(r inject.Request) map[string]string {
+		return map[string]string{"path": r.Path, "query": r.RawQuery, "header:X-Token": r.Header["X-Token"][0], "body": string(r.Body)}
+	}
+	for declared := range text(inject.Request{Header: http.Header{"X-Token": {""}}}) {
+		list := []inject.Substitution{{Placeholder: placeholder, Credential: "API_KEY", In: []string{declared}}}
+		r := inject.Request{Path: sent, RawQuery: sent, Header: http.Header{"X-Token": {sent}}, Body: []byte(sent)}
+		if compiled(list).Replace(&r, inject.BodyForm, opens(value)) != nil {
+			continue // it goes nowhere
+		}
+		for surface, got := range text(r) {
+			if surface != declared && got != sent {
+				t.Errorf("declared in %s, %q in %s became %q", declared, sent, surface, got)
+			}
+		}
+	}
 }
 
 func sameForm(t *testing.T, sent, got, value string) {
