@@ -87,7 +87,7 @@ func (e *exchange) reserve() *Fault {
 	}
 	for _, g := range e.vault.metered {
 		if g.Service == e.service.name {
-			s.limits = append(s.limits, limit.Limit{Kind: limit.Uses, PerAgent: true, Most: g.Uses})
+			s.limits = append(s.limits, limit.Limit{Kind: limit.Uses, Most: g.Uses})
 			s.charges = append(s.charges, vault.Charge{Account: g.UsesAccount(e.vault.id), Amount: 1, Most: g.Uses})
 		}
 	}
@@ -131,6 +131,9 @@ func ledgerFault(err error) *Fault {
 func exceeded(l limit.Limit, left int64) *Fault {
 	f := NewFault(CodeBudgetExceeded)
 	f.Message = "this would go beyond what the service allows: " + l.String()
+	if l.Name == "" { // of a grant
+		f.Message = "this agent was granted the service for so many requests, and has sent them: " + l.String()
+	}
 	if l.PerAgent && l.Kind == limit.Budget {
 		f.Message += ", of which " + limit.FormatAmount(left) + " are left"
 	}

@@ -248,6 +248,11 @@ func soonest(known time.Time, services []vault.Service, now time.Time) time.Time
 		if !s.ExpiresAt.IsZero() && !s.Expired(now) {
 			known = earlier(known, s.ExpiresAt)
 		}
+		for _, r := range s.Rules {
+			if end := vault.RuleEnd(r); now.Before(end) {
+				known = earlier(known, end)
+			}
+		}
 	}
 	return known
 }

@@ -75,7 +75,10 @@ func compile(in Service, index int) (compiled, error) {
 }
 
 func compileRule(r Rule) (rule, error) {
-	out := rule{methods: slices.Clone(r.Methods), action: cmp.Or(r.Action, ActionAllow)}
+	out := rule{methods: slices.Clone(r.Methods), action: cmp.Or(r.Action, ActionAllow), ended: r.Ended}
+	if r.ExpiresAt != "" && out.action == ActionDeny {
+		return rule{}, errors.New("expires_at: a rule that denies does not end")
+	}
 	switch out.action {
 	case ActionAllow, ActionDeny, ActionAsk:
 	default:

@@ -113,7 +113,7 @@ func (c *compiled) ask(q Query) (v Verdict, why Reason, at int) {
 }
 
 func (r *rule) matches(method, path string) bool {
-	if len(r.methods) > 0 && !r.names(method) {
+	if r.ended || len(r.methods) > 0 && !r.names(method) {
 		return false
 	}
 	if len(r.paths) == 0 {

@@ -32,6 +32,12 @@ type Rule struct {
 	When    string   `json:"when,omitempty"`    // a condition in CEL: see [when.Compile]
 	Action  Action   `json:"action,omitempty"`  // "" means allow
 	Limits  []Limit  `json:"limits,omitempty"`  // of what it lets through
+
+	// ExpiresAt is when the rule ends, as in 2026-01-02T15:04:05Z; "" for never. A
+	// rule that denies does not end. What has ended matches nothing, and is a rule
+	// still: a service does not open with the end of its last one.
+	ExpiresAt string `json:"expires_at,omitempty"`
+	Ended     bool   `json:"-"` // said by whoever knows the time
 }
 
 // An Action is what a rule does to what it matches.
@@ -123,6 +129,7 @@ type compiled struct {
 }
 
 type rule struct {
+	ended      bool
 	methods    []string
 	paths      []*glob
 	conditions []*when.Condition // all of them must hold

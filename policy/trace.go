@@ -21,6 +21,7 @@ const (
 	OtherPort      Finding = "other_port"        // the service is for another scheme or port
 	OtherAgent     Finding = "other_agent"       // the service is for other agents
 	OtherSent      Finding = "other_placeholder" // the service is for requests with its placeholder
+	Ended          Finding = "ended"             // the rule has ended
 	OtherPath      Finding = "other_path"        // the service or rule is for other paths
 	OtherMethod    Finding = "other_method"      // the rule is for other methods
 	Unmet          Finding = "condition_false"   // the rule's condition does not hold
@@ -74,6 +75,8 @@ func (c *compiled) traceRules(q Query) (steps []Step) {
 		r := &c.rules[i]
 		f := Matches
 		switch {
+		case r.ended:
+			f = Ended
 		case len(r.methods) > 0 && !r.names(q.Method):
 			f = OtherMethod
 		case !r.matches(q.Method, q.Path):

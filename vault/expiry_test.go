@@ -82,3 +82,38 @@ func TestApprovalLasts(t *testing.T) {
 	must(t, err)
 	diff(t, "ends", map[string]time.Time{}, ends())
 }
+
+// When a rule ends is spelled in one way; a rule that denies does not end.
+func TestRuleLasts(t *testing.T) {
+	f := newFixture(t)
+	set := func(rule string) ([]vault.Service, error) {
+		return f.SetServices(t.Context(), f.owner, mainVault, services(t, `[{"name": "api", "host": "api.example.com", "auth": {"type": "passthrough"}, "rules": [`+rule+`]}]`))
+	}
+	for rule, want := range map[string]string{
+		`{"expires_at": "tomorrow"}`:                                     `service "api": rules[0].expires_at: it is a time like 2026-01-02T15:04:05Z`,
+		`{"action": "deny", "expires_at": "2026-01-02T15:04:05Z"}`:       `service "api": rules[0].expires_at: a rule that denies does not end`,
+		`{}, {"limits": [{"budget": "5", "window": "1h"}]}`:              `service "api": rules[1].limits[0]: field: it names a field of JSON, as in amount or order.total, of letters, digits, - and _`,
+		`{"action": "deny", "limits": [{"requests": 5, "window":"1h"}]}`: `service "api": rules[0].limits: a rule that denies lets nothing through that could be limited`,
+	} {
+		_, err := set(rule)
+		refused(t, rule, vault.CodeBadRequest, want, err)
+	}
+	end := f.now().Add(time.Hour).UTC().Truncate(time.Second)
+	stored, err := set(`{"expires_at": "` + end.In(time.FixedZone("", 3600)).Format(time.RFC3339) + `"}`)
+	must(t, err)
+	diff(t, "its end", end.Format(time.RFC3339), stored[0].Rules[0].ExpiresAt)
+	check := func() vault.Verdict {
+		t.Helper()
+		v, err := f.CheckPolicy(t.Context(), f.owner, vault.PolicyQuestion{Vault: mainVault, Method: "GET", URL: "https://api.example.com/"})
+		must(t, err)
+		return v
+	}
+	if v := check(); !v.Allowed {
+		t.Errorf("refused before its end: %+v", v)
+	}
+	f.pass(time.Hour)
+	f.refresh(t)
+	if v := check(); v.Allowed || v.Fault != "path_not_allowed" || v.Steps[len(v.Steps)-1].Finding != "ended" {
+		t.Errorf("after its end: %+v", v)
+	}
+}

@@ -152,6 +152,7 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"RollBackCredential", vaultMembers, changes, []any{mainVault, "STRIPE_KEY", int64(0)}},
 		{"RotateAgent", freshRobot, changes, []any{"robot"}},
 		{"SeeServer", owners, reads, nil},
+		{"ServiceLimits", vaultProxies, reads, []any{mainVault, "stripe"}},
 		{"ServiceStates", vaultProxies, reads, []any{mainVault}},
 		{"Sessions", vaultProxies, reads, []any{mainVault}},
 		{"SetCredentials", vaultMembers, changes, []any{mainVault, values("STRIPE_KEY", "sk_live_second"), false}},

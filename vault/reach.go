@@ -96,6 +96,9 @@ func (r reach) words(rule policy.Rule) string {
 			conditions += ", if " + c
 		}
 	}
+	if rule.ExpiresAt != "" {
+		conditions += ", until " + rule.ExpiresAt
+	}
 	for _, l := range limit.Words(rule.Limits) {
 		conditions += ", at most " + l
 	}

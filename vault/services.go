@@ -104,6 +104,7 @@ type SwitchChange struct {
 	Scrub, Undecodable *string
 	Pins               []string       // empty: none any more
 	Upgrades           []string       // likewise
+	Limits             []policy.Limit // likewise
 	Lasts              *time.Duration // from now; 0: for good
 }
 
@@ -129,6 +130,9 @@ func (r *Registry) SetSwitches(ctx context.Context, c Caller, vaultName, name st
 		if ch.Upgrades != nil {
 			s.Upgrades, set = ch.Upgrades, append(set, "upgrades")
 		}
+		if ch.Limits != nil {
+			s.Limits, set = ch.Limits, append(set, "limits")
+		}
 		if ch.Lasts != nil {
 			s.ExpiresAt, set = r.endOf(*ch.Lasts), append(set, "expires_at")
 			if err := checkLasts(*ch.Lasts); err != nil {
@@ -136,7 +140,7 @@ func (r *Registry) SetSwitches(ctx context.Context, c Caller, vaultName, name st
 			}
 		}
 		if set == nil {
-			return "", badRequest("scrub, undecodable, pins, upgrades or lasts: give at least one")
+			return "", badRequest("scrub, undecodable, pins, upgrades, limits or lasts: give at least one")
 		}
 		if err := r.checkService(&s); err != nil {
 			return "", err
@@ -251,6 +255,9 @@ func (r *Registry) checkService(s *Service) error {
 		return bad(err)
 	}
 	if _, _, err := limit.All(s.Limits, s.Rules); err != nil {
+		return bad(err)
+	}
+	if s.Rules, err = canonicalEnds(s.Rules); err != nil {
 		return bad(err)
 	}
 	switch {

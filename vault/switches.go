@@ -62,7 +62,55 @@ func (s *Switches) Expired(now time.Time) bool {
 
 // Unexpired are the services that have not ended.
 func Unexpired(services []Service, now time.Time) []Service {
-	return slices.DeleteFunc(slices.Clone(services), func(s Service) bool { return s.Expired(now) })
+	left := slices.DeleteFunc(slices.Clone(services), func(s Service) bool { return s.Expired(now) })
+	for i := range left {
+		left[i].Rules = endedRules(left[i].Rules, now)
+	}
+	return left
+}
+
+// endedRules says of rules which of them have ended.
+func endedRules(rules []policy.Rule, now time.Time) []policy.Rule {
+	has := func(r policy.Rule) bool {
+		end := RuleEnd(r)
+		return !end.IsZero() && !now.Before(end)
+	}
+	if !slices.ContainsFunc(rules, has) {
+		return rules
+	}
+	rules = slices.Clone(rules)
+	for i := range rules {
+		rules[i].Ended = has(rules[i])
+	}
+	return rules
+}
+
+// RuleEnd is when a rule ends; zero: never. What is no time was over long ago.
+func RuleEnd(r policy.Rule) time.Time {
+	if r.ExpiresAt == "" {
+		return time.Time{}
+	}
+	end, err := time.Parse(time.RFC3339, r.ExpiresAt)
+	if err != nil {
+		return time.Unix(0, 0).UTC()
+	}
+	return end
+}
+
+// canonicalEnds spells when rules end in one way.
+func canonicalEnds(rules []policy.Rule) ([]policy.Rule, error) {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		if rules[i].ExpiresAt == "" {
+			continue
+		}
+		end, err := time.Parse(time.RFC3339, rules[i].ExpiresAt)
+		if err != nil || end.Year() < 2000 || end.Year() > 9999 {
+			return nil, fmt.Errorf("rules[%d].expires_at: it is a time like 2026-01-02T15:04:05Z", i)
+		}
+		rules[i].ExpiresAt = end.UTC().Truncate(time.Second).Format(time.RFC3339)
+	}
+	return rules, nil
 }
 
 const (

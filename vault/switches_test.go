@@ -108,7 +108,7 @@ func TestSetSwitches(t *testing.T) {
 	}
 	before := f.snapshot(t)
 	_, err := f.SetSwitches(t.Context(), f.owner, mainVault, "stripe", vault.SwitchChange{})
-	refused(t, "nothing", vault.CodeBadRequest, "scrub, undecodable, pins, upgrades or lasts: give at least one", err)
+	refused(t, "nothing", vault.CodeBadRequest, "scrub, undecodable, pins, upgrades, limits or lasts: give at least one", err)
 	_, err = f.SetSwitches(t.Context(), f.owner, mainVault, "stripe", vault.SwitchChange{Scrub: text("")})
 	must(t, err)
 	_, err = f.SetSwitches(t.Context(), f.owner, mainVault, "stripe", vault.SwitchChange{Scrub: text("no")})

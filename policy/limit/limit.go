@@ -11,6 +11,7 @@ package limit
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -235,6 +236,14 @@ func short(d time.Duration) string {
 		s = h + "h"
 	}
 	return s
+}
+
+// Spell writes an amount of what is limited.
+func (l Limit) Spell(n int64) string {
+	if l.Kind == Budget {
+		return FormatAmount(n)
+	}
+	return strconv.FormatInt(n, 10)
 }
 
 // Words say what is limited. What is no limit is said to be one that nobody keeps.
