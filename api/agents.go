@@ -81,6 +81,9 @@ func newAgent(name string, vaults []AgentVault, ttl *int64) (vault.NewAgent, err
 		if _, twice := n.Vaults[v.VaultName]; twice {
 			return n, bad("vaults: %s stands there twice", quoted(v.VaultName))
 		}
+		if v.Ending != nil {
+			return n, bad("vaults: ending: what ends is granted to an agent that there is")
+		}
 		n.Vaults[v.VaultName] = vault.Grant{Role: v.VaultRole, Services: v.Services}
 	}
 	return n, nil
@@ -90,7 +93,7 @@ func agentVaults(grants map[string]vault.Grant, names map[string]string) []Agent
 	out := []AgentVault{}
 	for id, g := range grants {
 		if name := names[id]; name != "" { // of vaults that the caller may see
-			out = append(out, AgentVault{name, g.Role, g.Services})
+			out = append(out, AgentVault{name, g.Role, g.Services, endingGrants(g.Ends.Grants)})
 		}
 	}
 	slices.SortFunc(out, func(a, b AgentVault) int { return cmp.Compare(a.VaultName, b.VaultName) })

@@ -47,6 +47,8 @@ type AgentVault struct {
 	VaultName string   `json:"vault_name"`
 	VaultRole string   `json:"vault_role" enum:"proxy,member,admin"`
 	Services  []string `json:"services,omitzero" required:"false" doc:"Names of the only services that it may use; all when left out."`
+
+	Ending []EndingGrant `json:"ending,omitzero" required:"false" doc:"Services that it may use for a while besides. They are granted one by one."`
 }
 
 // GrantRequest is the body of PUT /v1/agents/{name}/vaults/{vault}.

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -173,6 +174,17 @@ func clientOfAgents(t *testing.T, as clients, owner string) {
 	none := ok[api.AgentInfo](t)(c.GrantVault(ctx, "renamed", "default", api.GrantRequest{VaultRole: "member", Services: []string{}}))
 	expect(t, none.Vaults, []api.AgentVault{{VaultName: "default", VaultRole: "member", Services: []string{}}})
 	expect(t, ok[api.AgentList](t)(c.Agents(ctx)).Agents, []api.AgentInfo{none})
+	service := ok[api.ServiceList](t)(c.AddServices(ctx, "default", api.AddServicesRequest{Services: []vault.Service{limited(t)}})).Services[0].Name
+	ending := ok[api.AgentInfo](t)(c.GrantService(ctx, "renamed", "default", service, api.GrantServiceRequest{LastsSeconds: 60, Uses: 2})).Vaults[0].Ending
+	expect(t, len(ending), 1)
+	expect(t, ending[0].Uses, int64(2))
+	expect(t, ok[api.AgentInfo](t)(c.RevokeService(ctx, "renamed", "default", service)).Vaults, none.Vaults)
+	limits := ok[api.LimitList](t)(c.ServiceLimits(ctx, "default", service)).Limits
+	expect(t, limits, []api.LimitInfo{
+		{Limit: "5 uses", Kind: "uses", Name: "uses", Most: "5", Used: []api.LimitUsed{{Used: "0", Left: "5"}}},
+		{Limit: "10 requests of each agent in 1m", Kind: "requests", Most: "10", Used: []api.LimitUsed{}},
+	})
+	done(t, c.RemoveService(ctx, "default", service))
 	expect(t, ok[api.AgentInfo](t)(c.RevokeVault(ctx, "renamed", "default")).Vaults, []api.AgentVault{})
 	if ok[api.AgentResponse](t)(c.RotateAgent(ctx, "renamed")).Token == a.Token {
 		t.Error("the same token")
@@ -243,4 +255,13 @@ func TestClientEscapes(t *testing.T) {
 	if _, err := c.Vault(t.Context(), "default"); err != nil {
 		t.Error(err)
 	}
+}
+
+// limited is a service with limits.
+func limited(t *testing.T) (s vault.Service) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(`{"name":"limited","host":"limited.example.com","auth":{"type":"passthrough"},"limits":[{"uses":5},{"requests":10,"window":"1m","per":"agent"}]}`), &s); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -86,7 +86,7 @@ func (s *server) redeemAgent(ctx context.Context, c call[inviteToken]) (RedeemRe
 	}
 	vaults := []AgentVault{}
 	for name, g := range grants {
-		vaults = append(vaults, AgentVault{name, g.Role, g.Services})
+		vaults = append(vaults, AgentVault{VaultName: name, VaultRole: g.Role, Services: g.Services})
 	}
 	slices.SortFunc(vaults, func(x, y AgentVault) int { return cmp.Compare(x.VaultName, y.VaultName) })
 	return RedeemResponse{

@@ -79,6 +79,7 @@ var matrix = []row{
 	{"PATCH /v1/vaults/{name}/services/{service}", theAPI, `{"enabled":false}`, "service.disable", "111 .vf. f...v ffffff1"},
 	{"DELETE /v1/vaults/{name}/services/{service}", theAPI, "", "service.change", "111 .vfo f..ov ffffff1"},
 	{"POST /v1/vaults/{name}/services/review", servicesPath + "/review", servicesBody, "vault.read", "111 .vf. ....v ffffff1"},
+	{"GET /v1/vaults/{name}/services/{service}/limits", theAPI + "/limits", "", "vault.read", "       111 .vf. ....v ffffff1"},
 	{"GET /v1/vaults/{name}/state", inDefault + "/state", "", "vault.read", "      111 .vf. ....v ffffff1"},
 	{"GET /v1/vaults/{name}/members", inDefault + "/members", "", "member.list", " 111 .vf. f...v ffffff1"},
 	{"PUT /v1/vaults/{name}/members/{email}", idleMember, `{"role":"admin"}`, "member.change", "111 .vfo ff.ov ffffff1"},
@@ -115,6 +116,8 @@ var matrix = []row{
 	{"DELETE /v1/agents/{name}", idleAgent, "", "agent.revoke", "                  111 .nf. nf..n ffffff1"},
 	{"PUT /v1/agents/{name}/vaults/{vault}", idleAgent + "/vaults/default", `{}`, "agent.grant", "111 .vfo ff.ov ffffff1"},
 	{"DELETE /v1/agents/{name}/vaults/{vault}", idleAgent + "/vaults/default", "", "agent.revoke", "111 .vf. ff..v ffffff1"},
+	{"PUT /v1/agents/{name}/vaults/{vault}/services/{service}", partOfAPI, `{"lasts_seconds":60}`, "agent.grant", "111 .vfo ff.ov ffffff1"},
+	{"DELETE /v1/agents/{name}/vaults/{vault}/services/{service}", partOfAPI, "", "agent.revoke", "111 .vf. ff..v ffffff1"},
 	{"GET /v1/agents/invites", "", "", "~agent.list", "                            111 ..f. ..... ffffff1"},
 	{"POST /v1/agents/invites", "", newAgent, "agent.grant", "                     111 .vfo ff.ov ffffff1"},
 	{"DELETE /v1/agents/invites/{id}", "/v1/agents/invites/<agent-invite>", "", "agent.revoke", "111 .nf. nf..n ffffff1"},
@@ -153,6 +156,7 @@ const (
 	theKey        = "/v1/credentials/API_KEY"
 	idleMember    = inDefault + "/members/idle@example.test"
 	idleAgent     = "/v1/agents/agent-idle"
+	partOfAPI     = "/v1/agents/agent-part/vaults/default/services/api"
 	unmatched     = `{"unmatched_hosts":"tunnel"}`
 	newAgent      = `{"name":"robot-new","vaults":[{"vault_name":"default","vault_role":"proxy"}]}`
 	joinBody      = `{"token":"<user-invite-token>","password":"another long password"}`

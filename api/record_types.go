@@ -109,7 +109,7 @@ type PolicyStep struct {
 	Service   string       `json:"service"`
 	RuleIndex *int         `json:"rule_index" doc:"Null: the service itself."`
 	Rule      *policy.Rule `json:"rule,omitempty"`
-	Finding   string       `json:"finding" doc:"What it came to: other_port, other_agent, other_placeholder, other_path, other_method, condition_false, condition_unsure, path_ambiguous, disabled or matches."`
+	Finding   string       `json:"finding" doc:"What it came to: other_port, other_agent, other_placeholder, other_path, other_method, condition_false, condition_unsure, ended, path_ambiguous, disabled or matches."`
 }
 
 // PolicyQuestion is the body of POST /v1/policy/check.

@@ -92,7 +92,7 @@ func TestServiceRoutes(t *testing.T) {
 		}
 	}
 	for body, place := range map[string]string{
-		`{}`: "enabled, scrub, undecodable, pins, upgrades or lasts_seconds", `{"enabled":true,"scrub":"off"}`: "enabled", `{"pins":null}`: "give one", `{"scrub":true}`: "scrub",
+		`{}`: "enabled, scrub, undecodable, pins, upgrades, limits or lasts_seconds", `{"enabled":true,"scrub":"off"}`: "enabled", `{"pins":null}`: "give one", `{"scrub":true}`: "scrub",
 		`{"scrub":"no"}`: "scrub", `{"undecodable":"drop"}`: "undecodable", `{"pins":["x"]}`: "pins[0]", `{"upgrades":["h2c"]}`: "upgrades[0]", `{"pins":"` + somePin + `"}`: "pins",
 		`{"lasts_seconds":-1}`: "lasts", `{"lasts_seconds":31622401}`: "lasts", `{"lasts_seconds":9223372036854775807}`: "lasts", `{"lasts_seconds":1.5}`: "lasts_seconds",
 	} {

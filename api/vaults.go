@@ -207,17 +207,17 @@ func (s *server) getService(ctx context.Context, c call[servicePath]) (vault.Ser
 
 func (s *server) patchService(ctx context.Context, c call[patchServiceIn]) (vault.Service, error) {
 	in := c.in.Body
-	switched := in.Scrub != nil || in.Undecodable != nil || in.Pins != nil || in.Upgrades != nil || in.LastsSeconds != nil
+	switched := in.Scrub != nil || in.Undecodable != nil || in.Pins != nil || in.Upgrades != nil || in.Limits != nil || in.LastsSeconds != nil
 	switch {
 	case in.Enabled == nil && !switched:
-		return vault.Service{}, bad("enabled, scrub, undecodable, pins, upgrades or lasts_seconds: give one of them")
+		return vault.Service{}, bad("enabled, scrub, undecodable, pins, upgrades, limits or lasts_seconds: give one of them")
 	case in.Enabled != nil && switched:
 		return vault.Service{}, bad("enabled is changed by itself, without the others")
 	case in.Enabled != nil:
 		return s.Registry.EnableService(ctx, c.caller, c.in.Name, c.in.Service, *in.Enabled)
 	}
 	return s.Registry.SetSwitches(ctx, c.caller, c.in.Name, c.in.Service, vault.SwitchChange{
-		Scrub: in.Scrub, Undecodable: in.Undecodable, Pins: in.Pins, Upgrades: in.Upgrades, Lasts: lasting(in.LastsSeconds),
+		Scrub: in.Scrub, Undecodable: in.Undecodable, Pins: in.Pins, Upgrades: in.Upgrades, Limits: in.Limits, Lasts: lasting(in.LastsSeconds),
 	})
 }
 

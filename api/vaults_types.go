@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"agentvault/policy"
 	"agentvault/vault"
 )
 
@@ -20,6 +21,8 @@ type ServicePatch struct {
 	Undecodable *string  `json:"undecodable,omitempty" enum:"refuse,pass" doc:"What becomes of answers that cannot be searched."`
 	Pins        []string `json:"pins,omitzero" required:"false" doc:"They replace all that there are; an empty list removes them."`
 	Upgrades    []string `json:"upgrades,omitzero" required:"false" doc:"Likewise."`
+
+	Limits []policy.Limit `json:"limits,omitzero" required:"false" doc:"Likewise."`
 
 	LastsSeconds *int64 `json:"lasts_seconds,omitempty" minimum:"0" maximum:"31622400" doc:"How long the service lasts from now; 0 is for good. Then it is as if it were not there."`
 }

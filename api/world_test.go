@@ -140,6 +140,8 @@ func (w *world) agents() {
 		w.post("/v1/agents", w.owner, api.AgentRequest{Name: a.caller, Vaults: []api.AgentVault{{VaultName: a.vault, VaultRole: a.role}}}).into(t, 201, &made)
 		w.tokens[a.caller] = made.Token
 	}
+	w.post("/v1/agents", w.owner, api.AgentRequest{Name: "agent-part", Vaults: []api.AgentVault{{VaultName: "default", VaultRole: "proxy", Services: []string{}}}}).into(t, 201, new(api.AgentResponse))
+	w.send("PUT", "/v1/agents/agent-part/vaults/default/services/api", w.owner, `{"lasts_seconds":3600}`).into(t, 200, new(api.AgentInfo))
 	for name, vaultName := range map[string]string{"session": "default", "other-session": "team-a", "idle-session": "default"} {
 		var s api.SessionResponse
 		w.post("/v1/sessions", w.owner, api.SessionRequest{Vault: vaultName, Label: name, Lease: name == "idle-session"}).into(t, 200, &s)

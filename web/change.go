@@ -36,7 +36,7 @@ func (r row) Differs() bool {
 var labels = [][2]string{
 	{"host", "Host"}, {"scheme", "Scheme"}, {"auth", "Credential"}, {"rules", "Requests"}, {"enabled", "Enabled"},
 	{"description", "Description, in the agent's words"},
-	{"scrub", "Answers are searched"}, {"undecodable", "Answers that cannot be searched"}, {"pins", "Pins"}, {"upgrades", "Upgrades"}, {"expires_at", "Ends"},
+	{"scrub", "Answers are searched"}, {"undecodable", "Answers that cannot be searched"}, {"pins", "Pins"}, {"upgrades", "Upgrades"}, {"expires_at", "Ends"}, {"limits", "Limits"},
 }
 
 // reviewed are the changes of a review.

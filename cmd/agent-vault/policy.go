@@ -27,6 +27,7 @@ var findings = map[policy.Finding]string{
 	policy.OtherAgent:     "is for other agents",
 	policy.OtherSent:      "is for requests with its placeholder",
 	policy.OtherPath:      "is for other paths",
+	policy.Ended:          "has ended",
 	policy.OtherMethod:    "is for other methods",
 	policy.Unmet:          "its condition does not hold",
 	policy.Untold:         "its condition cannot be told",

@@ -16,7 +16,7 @@ import (
 
 func serviceCommand() *cobra.Command {
 	return group("service", "Say which hosts agents may reach, and with which credentials",
-		serviceAddCommand(), serviceSetCommand(), serviceListCommand(), serviceShowCommand(),
+		serviceAddCommand(), serviceSetCommand(), serviceListCommand(), serviceShowCommand(), serviceLimitsCommand(),
 		serviceEnableCommand(true), serviceEnableCommand(false), serviceRemoveCommand())
 }
 

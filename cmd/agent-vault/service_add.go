@@ -64,7 +64,7 @@ With -f, services are read from a file (YAML or JSON) instead.`,
 				return err
 			}
 			if file == "" {
-				services[0].Switches = vault.Switches{Scrub: switches.scrub, Undecodable: switches.undecodable, Pins: switches.pins, Upgrades: switches.upgrades, ExpiresAt: switches.lasts.end(time.Now())}
+				services[0].Switches = vault.Switches{Scrub: switches.scrub, Undecodable: switches.undecodable, Pins: switches.pins, Upgrades: switches.upgrades, Limits: switches.limits.limits, ExpiresAt: switches.lasts.end(time.Now())}
 				if services[0].Switches, err = services[0].Canonical(); err != nil {
 					return &usageError{err}
 				}

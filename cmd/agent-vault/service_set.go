@@ -27,8 +27,9 @@ func serviceSetCommand() *cobra.Command {
 With NAME, --scrub says whether the service's answers are searched for the vault's
 credentials, --undecodable what becomes of answers that cannot be searched, --pin
 which public keys the upstream's certificates must hold, one of them, and --upgrade
-which protocols requests may switch to, whose bytes are not searched. Pins and
-upgrades replace those that there are, and none removes them. --for says how long
+which protocols requests may switch to, whose bytes are not searched. --limit bounds
+what goes through the service (docs/limits.md). Pins, upgrades and limits replace
+those that there are, and none removes them. --for says how long
 the service lasts from now; good is for good. What turns a protection off is asked about unless --yes is given.
 
 With -f FILE, all services of the vault are replaced by those of the file, which is
@@ -40,6 +41,7 @@ is given.`,
   agent-vault service set github --scrub on --pin sha256/d6qzRu9zOECb90Uez27xWltNsj0e1Md7GkYYkVoZWmM=
   agent-vault service set cluster --upgrade spdy/3.1
   agent-vault service set github --for 24h
+  agent-vault service set stripe --limit budget=500.00,field=amount,window=24h --limit requests=10,window=1s
   agent-vault service set -f services.yaml
   agent-vault service list -o yaml > services.yaml
   agent-vault service set -f - --vault team-a --yes < services.yaml`,

@@ -55,6 +55,12 @@ func shownGrants(vaults []api.AgentVault) string {
 		if v.Services != nil {
 			shown += " (" + strings.Join(v.Services, ", ") + ")"
 		}
+		for _, e := range v.Ending {
+			shown += ", " + e.Service + " until " + shownTime(e.ExpiresAt)
+			if e.Uses > 0 {
+				shown += " or " + counted(int(e.Uses), "use")
+			}
+		}
 		all = append(all, shown)
 	}
 	return strings.Join(all, ", ")

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"agentvault/api"
+	"agentvault/policy/limit"
 	"agentvault/vault"
 )
 
@@ -21,10 +22,11 @@ const none = "none"
 type switchFlags struct {
 	scrub, undecodable string
 	pins, upgrades     []string
+	limits             limitsFlag
 	lasts              lastsFlag
 }
 
-var switchNames = []string{"scrub", "undecodable", "pin", "upgrade", "for"}
+var switchNames = []string{"scrub", "undecodable", "pin", "upgrade", "limit", "for"}
 
 func (f *switchFlags) add(c *cobra.Command) {
 	flags := c.Flags()
@@ -32,6 +34,7 @@ func (f *switchFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.undecodable, "undecodable", "", "pass: let answers through that cannot be searched (default refuse)")
 	flags.StringArrayVar(&f.pins, "pin", nil, "public key that the upstream's chain must hold, as sha256/BASE64, repeatable")
 	flags.StringArrayVar(&f.upgrades, "upgrade", nil, "protocol that requests may switch to besides websocket, unsearched, as spdy/3.1, repeatable")
+	flags.Var(&f.limits, "limit", "limit, as requests=100,window=1m or budget=500.00,field=amount,window=24h,per=agent, repeatable")
 	f.lasts.add(c, "how long the service lasts, as 1h or 24h, or good (default good)")
 	completeFlag(c, "scrub", fixed("on", "off"))
 	completeFlag(c, "undecodable", fixed("refuse", "pass"))
@@ -45,6 +48,7 @@ func (f *switchFlags) patch(c *cobra.Command) (p api.ServicePatch, err error) {
 		"undecodable": func() { p.Undecodable = &f.undecodable },
 		"pin":         func() { p.Pins = orNone(f.pins) },
 		"upgrade":     func() { p.Upgrades = orNone(f.upgrades) },
+		"limit":       func() { p.Limits = f.limits.list() },
 		"for":         func() { p.LastsSeconds = f.lasts.seconds() },
 	} {
 		if c.Flags().Changed(flag) {
@@ -53,7 +57,7 @@ func (f *switchFlags) patch(c *cobra.Command) (p api.ServicePatch, err error) {
 		}
 	}
 	if !given {
-		return p, misused(c, "nothing is given to set: --scrub, --undecodable, --pin, --upgrade or --for")
+		return p, misused(c, "nothing is given to set: --scrub, --undecodable, --pin, --upgrade, --limit or --for")
 	}
 	return p, nil
 }
@@ -103,6 +107,9 @@ func applied(p api.ServicePatch, s vault.Service) (vault.Service, error) {
 	if p.Upgrades != nil {
 		s.Upgrades = p.Upgrades
 	}
+	if p.Limits != nil {
+		s.Limits = p.Limits
+	}
 	var err error
 	s.Switches, err = s.Switches.Canonical()
 	return s, err
@@ -150,6 +157,9 @@ func shownSwitches(s vault.Switches) string {
 	}
 	if len(s.Agents) > 0 {
 		parts = append(parts, "agents "+strings.Join(s.Agents, " "))
+	}
+	if len(s.Limits) > 0 {
+		parts = append(parts, "at most "+strings.Join(limit.Words(s.Limits), ", "))
 	}
 	if end := s.ExpiresAt; !end.IsZero() {
 		parts = append(parts, "until "+end.Format(time.RFC3339))

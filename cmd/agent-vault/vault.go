@@ -16,7 +16,7 @@ import (
 func vaultCommand() *cobra.Command {
 	return group("vault", "Work with vaults and run agents behind them",
 		vaultRunCommand(), vaultTokenCommand(), vaultListCommand(), vaultCreateCommand(), vaultShowCommand(),
-		vaultRenameCommand(), vaultSetCommand(), vaultDeleteCommand(), memberCommand())
+		vaultRenameCommand(), vaultSetCommand(), vaultGrantCommand(), vaultUngrantCommand(), vaultDeleteCommand(), memberCommand())
 }
 
 // sessionFlags are what commands that mint a session take.
