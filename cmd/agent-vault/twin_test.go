@@ -3,6 +3,7 @@ package main_test
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"strings"
@@ -71,6 +72,49 @@ func TestTwins(t *testing.T) {
 		{host: "down.test", target: "/"},
 		{host: "badcert.test", target: "/"},
 	}
+	w.compareTwins(t, calls)
+}
+
+// What limits refuse, and what they let through, is the same on every way.
+func TestTwinsOfLimits(t *testing.T) {
+	w := newWorld(t)
+	for _, set := range [][]string{
+		{"basic", "--limit", "budget=1000.00,field=amount,window=24h,settle=charged", "--limit", "requests=1000,window=1m"},
+		{"key", "--limit", "request_bytes=5,window=1m,per=agent"},
+		{"custom", "--limit", fmt.Sprintf("uses=%d", len(ways))},
+	} {
+		w.must("", append([]string{"service", "set"}, set...)...)
+	}
+	pay := func(body string, header ...string) call {
+		return call{host: "basic.test", target: "/pay", method: "POST", body: body, header: append(header, "Content-Type: application/json")}
+	}
+	w.compareTwins(t, []call{
+		pay(`{"amount": 1.50}`),
+		pay(`{"amount": 1.50}`, "Transfer-Encoding: chunked"),
+		pay(`{"amount": 1000.01}`),
+		pay(`{"amount": "5"}`),
+		pay(`{"amount": 5, "Amount": 6}`),
+		pay(`{"amount": 1e9}`),
+		pay(`{"amount": 1}`, "Content-Encoding: gzip"),
+		{host: "basic.test", target: "/pay?amount=7", method: "POST", body: `{"amount": 1}`, header: []string{"Content-Type: application/json"}},
+		{host: "basic.test", target: "/pay", method: "POST", body: `amount=1`, header: []string{"Content-Type: application/x-www-form-urlencoded"}},
+		{host: "basic.test", target: "/"},
+		{host: "key.test", target: "/", method: "POST", body: "longer than five"},
+		{host: "key.test", target: "/"},
+		{host: "custom.test", target: "/"},
+	})
+	if got := w.must("", "service", "limits", "custom"); !strings.Contains(got, fmt.Sprint(len(ways), " uses")) || !strings.Contains(got, "0") {
+		t.Errorf("service limits says:\n%s", got)
+	}
+	a := w.do(ways[0], w.token, call{host: "custom.test", target: "/"})
+	if f := a.fault(t); a.status != 403 || f["error"] != "budget_exceeded" {
+		t.Errorf("one use more: %d %v", a.status, f)
+	}
+}
+
+// compareTwins sends calls by every way, and compares them.
+func (w *world) compareTwins(t *testing.T, calls []call) {
+	t.Helper()
 	got := make([][]twin, len(ways))
 	for n, e := range ways {
 		for _, c := range calls {
