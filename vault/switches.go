@@ -298,5 +298,13 @@ func (v *Vault) switchWarnings(d ServiceDiff) (out []string) {
 	if len(s.Pins) > 0 {
 		out = append(out, fmt.Sprintf("service %s is for a host with pins, and would have them too", s.Name))
 	}
+	if d.Before != nil && len(d.Before.Limits) > 0 {
+		out = append(out, fmt.Sprintf("service %s moves, and its limits do not go along", s.Name))
+	}
+	for _, old := range v.Services {
+		if old.Name != s.Name && len(old.Limits) > 0 && leadsTo(old.Host, s.Host) {
+			out = append(out, fmt.Sprintf("service %s has no limits, and is for the host of the service %s, which has some", s.Name, old.Name))
+		}
+	}
 	return out
 }

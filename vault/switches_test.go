@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"agentvault/policy"
 	"agentvault/vault"
 	"agentvault/vault/seal"
 )
@@ -344,4 +345,28 @@ func TestShortValuesOfProposals(t *testing.T) {
 	approval.AllowShort = true
 	_, err = f.Approve(t.Context(), f.owner, mainVault, p.Number, approval)
 	must(t, err)
+}
+
+// A person is told where a service that an agent asks for would go around limits.
+func TestWarningsOfLimits(t *testing.T) {
+	f := newFixture(t)
+	_, err := f.SetSwitches(t.Context(), f.owner, mainVault, "stripe", vault.SwitchChange{Limits: []policy.Limit{{Requests: 1, Window: "1m"}}})
+	must(t, err)
+	host := f.get(t, mainVault).Services[0].Host
+	for change, want := range map[string]string{
+		`{"action": "set", "name": "aside", "host": "` + host + `/v2/*", "auth": {"type": "passthrough"}}`: "service aside has no limits, and is for the host of the service stripe, which has some",
+		`{"action": "set", "name": "stripe", "host": "api.example.com", "auth": {"type": "passthrough"}}`:  "service stripe moves, and its limits do not go along",
+	} {
+		var c vault.ServiceChange
+		if err := json.Unmarshal([]byte(change), &c); err != nil {
+			t.Fatal(err)
+		}
+		p, err := f.Propose(t.Context(), f.agent, mainVault, vault.NewProposal{Services: []vault.ServiceChange{c}})
+		must(t, err)
+		rv, err := f.Review(t.Context(), f.owner, mainVault, p.Number)
+		must(t, err)
+		if !slices.Contains(rv.Warnings, want) {
+			t.Errorf("%s: %q, want %q among them", change, rv.Warnings, want)
+		}
+	}
 }

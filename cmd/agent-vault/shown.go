@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -53,17 +54,23 @@ func shownGrants(vaults []api.AgentVault) string {
 			shown += "=" + v.VaultRole
 		}
 		if v.Services != nil {
-			shown += " (" + strings.Join(v.Services, ", ") + ")"
-		}
-		for _, e := range v.Ending {
-			shown += ", " + e.Service + " until " + shownTime(e.ExpiresAt)
-			if e.Uses > 0 {
-				shown += " or " + counted(int(e.Uses), "use")
-			}
+			shown += " (" + strings.Join(append(slices.Clone(v.Services), shownEnding(v.Ending)...), ", ") + ")"
 		}
 		all = append(all, shown)
 	}
 	return strings.Join(all, ", ")
+}
+
+// shownEnding are services that an agent may use for a while.
+func shownEnding(list []api.EndingGrant) (all []string) {
+	for _, e := range list {
+		shown := e.Service + " until " + shownTime(e.ExpiresAt)
+		if e.Uses > 0 {
+			shown += " or for " + counted(int(e.Uses), "use")
+		}
+		all = append(all, shown)
+	}
+	return all
 }
 
 // shownYes is how tables show what is, or is not.
