@@ -227,6 +227,12 @@ func (t brokenTx) CredentialUses(id string) (map[string]time.Time, error) {
 func (t brokenTx) ServiceUses(id string) (map[string]time.Time, error) {
 	return get(t.s, t.Tx.ServiceUses, id)
 }
+func (t brokenTx) MintedToken(id vault.MintID) (vault.MintedToken, error) {
+	return get(t.s, t.Tx.MintedToken, id)
+}
+func (t brokenTx) PutMintedToken(m vault.MintedToken) error {
+	return put(t.s, t.Tx.PutMintedToken, m)
+}
 
 // A call of the store that a brokenTx does not know cannot fail, and what
 // depends on it goes untested.
