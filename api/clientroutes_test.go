@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -144,6 +145,13 @@ func clientOfVaults(t *testing.T, as clients, owner string) {
 	}
 	expect(t, ok[api.DummyInfo](t)(c.Dummy(ctx, "renamed", "A_KEY")).Key, "A_KEY")
 	expect(t, len(ok[api.VersionList](t)(c.CredentialVersions(ctx, "renamed", "A_KEY")).Versions), 1)
+	var refused *api.ClientError
+	if _, err := c.BeginConnection(ctx, "renamed", "none", api.ConnectRequest{RedirectURI: "http://127.0.0.1:1/"}); !errors.As(err, &refused) || refused.Code != "not_found" {
+		t.Errorf("connecting a service that is not there: %v", err)
+	}
+	if _, err := c.FinishConnection(ctx, api.ConnectionCode{State: "unknown", Code: "a"}); !errors.As(err, &refused) || refused.Code != "not_found" {
+		t.Errorf("a connection that was not begun: %v", err)
+	}
 	expect(t, ok[api.CredentialInfo](t)(c.RollBackCredential(ctx, "A_KEY", api.RollBackRequest{Vault: "renamed", Version: 1})).Version, int64(3))
 	expect(t, len(ok[api.CredentialList](t)(c.Credentials(ctx, "renamed")).Credentials), 1)
 	done(t, c.DeleteCredential(ctx, "renamed", "A_KEY"))

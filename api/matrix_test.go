@@ -81,6 +81,8 @@ var matrix = []row{
 	{"POST /v1/vaults/{name}/services/review", servicesPath + "/review", servicesBody, "vault.read", "111 .vf. ....v ffffff1"},
 	{"GET /v1/vaults/{name}/services/{service}/limits", theAPI + "/limits", "", "vault.read", "       111 .vf. ....v ffffff1"},
 	{"GET /v1/vaults/{name}/state", inDefault + "/state", "", "vault.read", "      111 .vf. ....v ffffff1"},
+	{"POST /v1/vaults/{name}/services/{service}/connect", theAPI + "/connect", `{"redirect_uri":""}`, "credential.change", "111 bvfb fbbbv ffffff1"},
+	{"POST /v1/connections", "", `{"state":"unknown","code":"a"}`, "credential.change", "111 nnfn nnnnn ffffff1"},
 	{"GET /v1/vaults/{name}/members", inDefault + "/members", "", "member.list", " 111 .vf. f...v ffffff1"},
 	{"PUT /v1/vaults/{name}/members/{email}", idleMember, `{"role":"admin"}`, "member.change", "111 .vfo ff.ov ffffff1"},
 	{"DELETE /v1/vaults/{name}/members/{email}", idleMember, "", "member.remove", "111 .vf. ff..v ffffff1"},

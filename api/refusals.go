@@ -51,6 +51,7 @@ var refusalKinds = []RefusalKind{
 	{vault.CodeTooManyInvites, 429, "50 invites are pending; carries `Retry-After`"},
 	{vault.CodeTooManyProposals, 429, "20 proposals are pending in this vault; carries `Retry-After`"},
 	{codeInternal, 500, "a defect in the server itself; its log has the request id"},
+	{vault.CodeConnectFailed, 502, "the authorization server gave no credential for the code; the message says why"},
 	{vault.CodeNotInitialized, 503, "the instance has no owner yet; carries `Retry-After`"},
 	{vault.CodeUnavailable, 503, "the server cannot do it safely right now; carries `Retry-After`"},
 }

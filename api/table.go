@@ -62,6 +62,8 @@ func (s *server) vaultTable() []section {
 			on("GET /v1/vaults/{name}/services/{service}/limits", "serviceLimits", "List the limits of a service, with what is used up.", person, s.serviceLimits),
 			on("PATCH /v1/vaults/{name}/services/{service}", "changeService", "Enable or disable a service, or change its switches.", person, s.patchService).widening(),
 			on("DELETE /v1/vaults/{name}/services/{service}", "removeService", "Remove a service.", person, s.removeService).widening(),
+			on("POST /v1/vaults/{name}/services/{service}/connect", "beginConnection", "Say where a person signs in to connect the account of a service.", person, s.beginConnection),
+			on("POST /v1/connections", "finishConnection", "Store the credential that a code of an authorization server is good for.", person, s.finishConnection),
 			on("GET /v1/vaults/{name}/members", "listMembers", "List who has a role in a vault.", person, s.listMembers),
 			on("PUT /v1/vaults/{name}/members/{email}", "setMember", "Give a user a role in a vault.", person, s.setMember).widening(),
 			on("DELETE /v1/vaults/{name}/members/{email}", "removeMember", "Take a user's role in a vault away.", person, s.removeMember),

@@ -24,6 +24,8 @@ const (
 	CodeLoginTooOld        = "login_too_old"
 	CodeWrongPassword      = "wrong_password" // of who is signed in
 
+	CodeConnectFailed = "connect_failed" // the authorization server gave no credential
+
 	CodeInviteNotFound = "invite_not_found"
 	CodeInviteRedeemed = "invite_redeemed"
 	CodeInviteRevoked  = "invite_revoked"

@@ -42,6 +42,9 @@ type fixture struct {
 	sessionID, agentInvite, userInvite, digest string  // of a newCast: invites, and the digest of its proposal
 	heldDigest                                 string  // of a newCast: the digest of its held request
 
+	exchanged []vault.CodeExchange // of accounts that were connected
+	states    map[string][]string  // of a newCast: of connections that were begun, by the user's id
+
 	loginToken, sessionToken, agentToken string // the owner's, the session's, the agent's
 
 	elapsed   atomic.Int64                               // of the clock, since epoch
@@ -63,7 +66,7 @@ func newEmpty(t *testing.T, change ...func(*vault.Options)) *fixture {
 	})
 	f := &fixture{db: db, dir: dir, key: seal.NewKey()}
 	o := vault.Options{
-		Store: db, Key: f.key, Now: f.now,
+		Store: db, Key: f.key, Now: f.now, Exchange: f.exchange,
 		ProxyURL: func() string { return "http://127.0.0.1:14321/proxy" },
 		Published: func(ctx context.Context, rev int64) error {
 			if f.published == nil {

@@ -57,6 +57,8 @@ func newCast(t *testing.T, change ...func(*vault.Options)) *fixture {
 	ctx := t.Context()
 	_, err := f.CreateVault(ctx, f.owner, "foreign-vault")
 	must(t, err)
+	_, err = f.AddServices(ctx, f.owner, mainVault, services(t, mailService), nil, false)
+	must(t, err)
 	main, foreign := f.get(t, mainVault).ID, f.get(t, "foreign-vault").ID
 	enlist := func(name, role, vaultID, in string) actor {
 		f.person(t, name, role)
@@ -119,6 +121,12 @@ func newCast(t *testing.T, change ...func(*vault.Options)) *fixture {
 	must(t, err)
 	f.digest = rv.Digest
 	f.heldDigest = f.heldReview(t, f.hold(t, "/v1/charges").Number).Digest
+	f.states = make(map[string][]string)
+	for _, a := range f.cast {
+		for u := a.caller.User(); u != nil && len(f.states[u.ID]) < 25; { // more than a command asks the store
+			f.states[u.ID] = append(f.states[u.ID], f.begin(t, a.caller))
+		}
+	}
 	return f
 }
 

@@ -87,6 +87,8 @@ func (f *fixture) commands(t *testing.T) []command {
 	hiddenSession.hidden = refusal{vault.CodeNotFound, `there is no session "` + f.sessionID + `"`}
 	hiddenInvite := vaultAdmins
 	hiddenInvite.hidden = refusal{vault.CodeInviteNotFound, `there is no invite "` + f.agentInvite + `"`}
+	hiddenConnection := vaultMembers
+	hiddenConnection.hidden = refusal{vault.CodeNotFound, "this connection is not known: it has ended, was finished before, or was begun by another person or before the server was started; begin again"}
 	without := freshOwners
 	without.below = refusal{vault.CodeBadRequest, "vaults: name at least one of which you are an admin"}
 	return []command{
@@ -95,6 +97,7 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"Apply", freshMembers, changes, []any{whole}},
 		{"Apply", vaultMembers, changes, []any{declare(mainVault)}},
 		{"Approve", freshVault, changes, []any{mainVault, int64(1), vault.Approval{Digest: f.digest}}},
+		{"BeginConnection", vaultMembers, reads, []any{mainVault, "mail", loopback}},
 		{"ChangePassword", anyone, changes, []any{[]byte(password), []byte("another battery")}},
 		{"CheckPolicy", vaultProxies, reads, []any{vault.PolicyQuestion{Vault: mainVault, Method: "GET", URL: "https://api.stripe.com/v1/charges"}}},
 		{"CreateAgent", freshAdmins, changes, []any{newAgent("other-robot", mainVault, vault.VaultMember)}},
@@ -113,6 +116,7 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"Events", vaultMembers, reads, []any{mainVault, int64(0), 10}},
 		{"Events", owners, reads, []any{"", int64(0), 10}},
 		{"FollowRequests", vaultMembers, reads, []any{vault.RequestFilter{Vault: mainVault, After: "0"}, time.Duration(0), (<-chan struct{})(nil)}},
+		{"FinishConnection", hiddenConnection, changes, []any{f.begun, "the-code"}},
 		{"GrantService", freshAdmins, changes, []any{"part-robot", mainVault, "stripe", time.Hour, int64(5)}},
 		{"GrantVault", freshAdmins, changes, []any{"robot", mainVault, vault.Grant{Role: vault.VaultProxy, Services: []string{"stripe"}}}},
 		{"HeldRequest", vaultMembers, reads, []any{mainVault, int64(1)}},

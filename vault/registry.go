@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"time"
 
+	"agentvault/policy/inject"
 	"agentvault/vault/seal"
 )
 
@@ -32,6 +33,10 @@ type Options struct {
 	// means "".
 	ProxyURL func() string
 
+	// Exchange trades the code of an authorization server for a credential. Nil
+	// connects no accounts.
+	Exchange func(ctx context.Context, x CodeExchange) (inject.Token, error)
+
 	// KnownHosts are those of APIs that are widely known, in A-labels: a person is
 	// warned of what looks like one.
 	KnownHosts []string
@@ -53,10 +58,13 @@ type Registry struct {
 	published   func(context.Context, int64) error
 	recorded    func(context.Context)
 	proxyURL    func() string
+	exchange    func(context.Context, CodeExchange) (inject.Token, error)
 	knownHosts  []string
 	development bool
 	clock       func() time.Time
 	log         *slog.Logger
+
+	connections connections // that were begun
 
 	leases leases
 	waits  waits
@@ -72,7 +80,7 @@ func New(o Options) (*Registry, error) {
 	}
 	r := &Registry{
 		store: o.Store, key: o.Key, published: o.Published, recorded: o.Recorded, proxyURL: o.ProxyURL,
-		knownHosts: o.KnownHosts, development: o.Development, clock: o.Now, log: o.Log,
+		exchange: o.Exchange, knownHosts: o.KnownHosts, development: o.Development, clock: o.Now, log: o.Log,
 	}
 	if r.published == nil {
 		r.published = func(context.Context, int64) error { return nil }
@@ -82,6 +90,11 @@ func New(o Options) (*Registry, error) {
 	}
 	if r.proxyURL == nil {
 		r.proxyURL = func() string { return "" }
+	}
+	if r.exchange == nil {
+		r.exchange = func(context.Context, CodeExchange) (inject.Token, error) {
+			return inject.Token{}, refuse(CodeUnavailable, "this server connects no accounts")
+		}
 	}
 	if r.clock == nil {
 		r.clock = time.Now

@@ -20,7 +20,7 @@ import (
 func credentialCommand() *cobra.Command {
 	return group("credential", "Give a vault the values that agents use and never see",
 		credentialSetCommand(), credentialListCommand(), credentialDeleteCommand(),
-		credentialDummyCommand(), credentialVersionsCommand(), credentialRollbackCommand())
+		credentialDummyCommand(), credentialVersionsCommand(), credentialRollbackCommand(), credentialConnectCommand())
 }
 
 var errInArguments = &usageError{hint(errors.New("a value is never written on the command line"), "say where it is with --from: env:NAME, file:PATH, or - for standard input")}

@@ -27,6 +27,7 @@ import (
 	"agentvault/ca"
 	"agentvault/mitm"
 	"agentvault/pathproxy"
+	"agentvault/policy/inject"
 	"agentvault/store"
 	"agentvault/vault"
 	"agentvault/vault/catalog"
@@ -136,12 +137,15 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 		Store: i.db, Key: key, Recorded: i.recorded(filler), ProxyURL: i.pathProxyURL,
 		KnownHosts: catalog.Hosts(), Development: i.cfg.Development, Log: i.log,
 		Published: func(ctx context.Context, revision int64) error { return i.broker.Await(ctx, revision) },
+		Exchange: func(ctx context.Context, x vault.CodeExchange) (inject.Token, error) {
+			return i.broker.ExchangeCode(ctx, x)
+		},
 	}); err != nil {
 		return err
 	}
 	if i.broker, err = broker.New(broker.Options{
 		Source: i.db, Key: key, Audit: i.audit, Ledger: i.db, Tokens: i.registry, Roots: i.cfg.Roots, Limits: i.cfg.Limits,
-		Dialer:    broker.Dialer{Hosts: i.cfg.Hosts, Allow: i.cfg.Allow, Own: i.ownListeners, Egress: i.cfg.Egress},
+		Dialer:     broker.Dialer{Hosts: i.cfg.Hosts, Allow: i.cfg.Allow, Own: i.ownListeners, Egress: i.cfg.Egress},
 		Approvals: vault.NewHolder(i.db, key, nil), ApprovalWait: i.cfg.ApprovalWait, Stopping: i.stopping,
 		Registerer: metrics, Log: i.log,
 	}); err != nil {

@@ -31,7 +31,7 @@ type oauth2Auth struct {
 	TokenURL string `json:"token_url"` // https
 
 	// AuthorizationURL is where a person connects an account; see [Connecter].
-	AuthorizationURL string `json:"authorization_url"`
+	AuthorizeAt string `json:"authorization_url"`
 
 	ClientID        string `json:"client_id"`         // a credential key
 	ClientIDLiteral string `json:"client_id_literal"` // or the id itself, which is no secret
@@ -62,11 +62,14 @@ var _ = register("oauth2", func(a oauth2Auth) (Injector, error) {
 	if a.endpoint, err = endpointURL("token_url", a.TokenURL); err != nil {
 		return nil, err
 	}
-	if a.AuthorizationURL != "" {
+	if a.AuthorizeAt != "" {
 		if a.Grant != grantRefresh {
 			return nil, fieldErrorf("authorization_url", "it belongs to the grant %s", grantRefresh)
 		}
-		if _, err := endpointURL("authorization_url", a.AuthorizationURL); err != nil {
+		if a.ClientIDLiteral == "" {
+			return nil, fieldErrorf("authorization_url", "it needs a client_id_literal: who connects an account gets to see the id")
+		}
+		if _, err := endpointURL("authorization_url", a.AuthorizeAt); err != nil {
 			return nil, err
 		}
 	}

@@ -146,7 +146,7 @@ func (a oauth2Auth) Mint(ctx context.Context, m Minting) (Token, error) {
 	case grantRefresh:
 		t.params.Set("grant_type", "refresh_token")
 		t.params.Set("refresh_token", values[a.RefreshToken])
-		t.refreshedFrom, t.refreshTokenStored, t.key, t.connect = values[a.RefreshToken], a.RefreshToken, a.RefreshToken, a.AuthorizationURL != ""
+		t.refreshedFrom, t.refreshTokenStored, t.key, t.connect = values[a.RefreshToken], a.RefreshToken, a.RefreshToken, a.AuthorizeAt != ""
 	case grantJWT:
 		says := assertion{keyID: a.KeyID, issuer: a.Issuer, subject: a.Subject, audience: cmp.Or(a.AssertionFor, a.TokenURL)}
 		text, why := says.signed([]byte(values[a.PrivateKey]), m.Now)
