@@ -165,6 +165,17 @@ func meters(service string, of any, list []limit.Limit) (out []*meter, err error
 	return out, nil
 }
 
+// keepMeters goes on counting where the View before left off.
+func (v *View) keepMeters(before map[string]*vaultView) {
+	ids := make(map[string]bool, len(v.sessions))
+	for _, s := range v.sessions {
+		ids[s.id] = true
+	}
+	for _, vv := range v.vaults {
+		vv.keepMeters(before[vv.id], ids)
+	}
+}
+
 // keepMeters goes on with what was counted for the vault before, for sessions that
 // are still there.
 func (v *vaultView) keepMeters(before *vaultView, sessions map[string]bool) {

@@ -230,41 +230,6 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 	return v
 }
 
-// keepMeters goes on counting where the View before left off.
-func (v *View) keepMeters(before map[string]*vaultView) {
-	ids := make(map[string]bool, len(v.sessions))
-	for _, s := range v.sessions {
-		ids[s.id] = true
-	}
-	for _, vv := range v.vaults {
-		vv.keepMeters(before[vv.id], ids)
-	}
-}
-
-// soonest is the time at which the first of the services ends that have not yet,
-// or an earlier one that is known already.
-func soonest(known time.Time, services []vault.Service, now time.Time) time.Time {
-	for _, s := range services {
-		if !s.ExpiresAt.IsZero() && !s.Expired(now) {
-			known = earlier(known, s.ExpiresAt)
-		}
-		for _, r := range s.Rules {
-			if end := vault.RuleEnd(r); now.Before(end) {
-				known = earlier(known, end)
-			}
-		}
-	}
-	return known
-}
-
-// earlier is the earlier of two times, of which the first may be zero.
-func earlier(known, end time.Time) time.Time {
-	if known.IsZero() || end.Before(known) {
-		return end
-	}
-	return known
-}
-
 // buildVault compiles a vault. What it declares as in the View before stays
 // compiled, and so does what its injectors have made.
 func buildVault(nv vault.Vault, key seal.Key, before *vaultView) (*vaultView, error) {
