@@ -33,6 +33,9 @@ func (r *Registry) checkDummies(v Vault) error {
 
 // Dummy returns the dummy of a credential of a vault, which need not have a value.
 func (r *Registry) Dummy(ctx context.Context, c Caller, vaultName, key string) (string, error) {
+	if err := actReadVault.admits(c); err != nil {
+		return "", err
+	}
 	if !inject.ValidKey(key) {
 		return "", badRequest("key: it has A-Z, 0-9 and _, and begins with a letter") // it may be a value
 	}

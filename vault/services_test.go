@@ -113,7 +113,7 @@ func TestSetServicesRefuses(t *testing.T) {
 		{"clear text without a port", one(`"host": "a.example.com", "scheme": "http", ` + plain), `service "stripe": scheme: clear-text http needs a port named in host, as in a.example.com:8080`},
 		{"a method in lower case", one(`"host": "a.example.com", "rules": [{"methods": ["get"]}], ` + plain), `service "stripe": rules[0].methods: "get" is not a method in upper case; write GET`},
 		{"a path that is none", one(`"host": "a.example.com", "rules": [{}, {"paths": ["v1"]}], ` + plain), `service "stripe": rules[1].paths: "v1": a path begins with /`},
-		{"an action that is none", one(`"host": "a.example.com", "rules": [{"action": "ask"}], ` + plain), `service "stripe": rules[0].action: "ask" is neither allow nor deny; leave it out to allow`},
+		{"an action that is none", one(`"host": "a.example.com", "rules": [{"action": "maybe"}], ` + plain), `service "stripe": rules[0].action: "maybe" is neither allow, deny nor ask; leave it out to allow`},
 		{"two for one host", one(`"host": "FINE.example.com", ` + plain), `services "fine" and "stripe" cover the same requests (fine.example.com and fine.example.com); make one of them narrower, or join them`},
 		{"two for one path", one(`"host": "a.example.com/v1/*", ` + plain + `}, {"name": "again", "host": "a.example.com/v1/*", ` + plain), `services "stripe" and "again" cover the same requests (a.example.com/v1/* and a.example.com/v1/*); make one of them narrower, or join them`},
 	} {
