@@ -145,7 +145,7 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 	}
 	if i.broker, err = broker.New(broker.Options{
 		Source: i.db, Key: key, Audit: i.audit, Ledger: i.db, Tokens: i.registry, Roots: i.cfg.Roots, Limits: i.cfg.Limits,
-		Dialer:     broker.Dialer{Hosts: i.cfg.Hosts, Allow: i.cfg.Allow, Own: i.ownListeners, Egress: i.cfg.Egress},
+		Dialer:    broker.Dialer{Hosts: i.cfg.Hosts, Allow: i.cfg.Allow, Own: i.ownListeners, Egress: i.cfg.Egress},
 		Approvals: vault.NewHolder(i.db, key, nil), ApprovalWait: i.cfg.ApprovalWait, Stopping: i.stopping,
 		Registerer: metrics, Log: i.log,
 	}); err != nil {
