@@ -29,6 +29,7 @@ type heldKit struct {
 	*kit
 	db     *store.DB
 	holder *vault.Holder
+	stop   chan struct{} // closed: the server stops
 	seen   atomic.Int64
 	url    string
 }
@@ -44,13 +45,13 @@ func newHeldKit(t *testing.T, upstream http.HandlerFunc, wait time.Duration) *he
 			t.Error(err)
 		}
 	})
-	h := &heldKit{db: db}
+	h := &heldKit{db: db, stop: make(chan struct{})}
 	h.kit = newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.seen.Add(1)
 		upstream(w, r)
 	}), func(o *broker.Options) {
 		h.holder = vault.NewHolder(db, o.Key, o.Now)
-		o.Approvals, o.ApprovalWait = h.holder, wait
+		o.Approvals, o.ApprovalWait, o.Stopping = h.holder, wait, h.stop
 	})
 	if _, err := db.Write(t.Context(), func(tx vault.Tx) error {
 		return tx.PutVault(vault.Vault{ID: "v1", Name: "default", UnmatchedHosts: vault.UnmatchedDeny, CreatedAt: time.Now()})
@@ -423,7 +424,7 @@ func TestWhatEndsAWait(t *testing.T) {
 		"the service has another credential": {func(t *testing.T, h *heldKit) {
 			h.changeVault(t, func(v *vault.Vault) { v.Services[0].Auth = auth(t, `{"type":"bearer","token":"BROKEN"}`) })
 		}, broker.CodeUnavailable},
-		"the server stops": {func(_ *testing.T, h *heldKit) { h.Close() }, broker.CodeUnavailable},
+		"the server stops": {func(_ *testing.T, h *heldKit) { close(h.stop) }, broker.CodeUnavailable},
 		"the rule allows it": {func(t *testing.T, h *heldKit) {
 			h.changeVault(t, func(v *vault.Vault) { v.Services[0].Rules = nil })
 			h.decide(t, 1, true)
