@@ -30,10 +30,12 @@ func serviceAddCommand() *cobra.Command {
 to it carry. The name is made from the host when it is left out. Flags name
 credentials by their keys, never their values.
 
-What agents may do there is said by --allow and --deny, in the order in which
-they stand: the first that matches decides, and when none does the request is
-refused. Each is a list of methods, a list of paths, or both, as in
-'GET,HEAD /v1/*'; '*' is everything. Without any, everything is allowed.
+What agents may do there is said by --allow, --ask (a person decides on each) and
+--deny, in the order in which they stand: the first that matches decides, and when
+none does the request is refused. Each is a list of methods, a list of paths, or
+both, as in 'GET,HEAD /v1/*'; '*' is everything. Behind "if" stands a condition, as
+in 'POST /pay if json.amount < 500.0', or a preset: read-only, no-delete,
+business-hours. Without any rule, everything is allowed.
 
 Answers are searched for the vault's credentials before an agent gets them.
 --scrub off turns that off for this host, and --undecodable pass lets through
@@ -52,6 +54,8 @@ With -f, services are read from a file (YAML or JSON) instead.`,
   agent-vault service add --host api.example.com --auth api-key --key API_KEY --header X-Api-Key
   agent-vault service add --host api.example.com --auth query --key API_KEY --parameter api_key
   agent-vault service add --host api.example.com --auth custom --header 'X-Api-Key: {{ API_KEY }}'
+  agent-vault service add --host '*.s3.amazonaws.com' --auth aws-sigv4 --field access_key_id=AWS_KEY_ID --field secret_access_key=AWS_SECRET
+  agent-vault service add --host api.example.com --auth bearer --key API_KEY --allow 'if read-only' --ask POST
   agent-vault service add --host docs.example.com --auth passthrough --allow 'GET,HEAD /v1/*'
   agent-vault service add --host files.example.com --auth bearer --key FILES_KEY --undecodable pass
   agent-vault service add --host api.example.com --auth bearer --key API_KEY --for 24h

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -22,6 +21,7 @@ type serviceFlags struct {
 	key, username, password keyFlag
 	prefix, parameter       string
 	headers                 []string
+	fields                  []string // of kinds without flags of their own
 
 	rules []policy.Rule
 }
@@ -55,10 +55,10 @@ var neededFlags = map[string][]string{
 var otherFlags = slices.Concat([]string{"name", "host", "scheme", "description", "auth", "allow", "ask", "deny"}, switchNames)
 
 // authFlags are all that kindFlags has.
-var authFlags = []string{"key", "username", "password", "header", "prefix", "parameter"}
+var authFlags = []string{"key", "username", "password", "header", "prefix", "parameter", "field"}
 
 func (f *serviceFlags) add(c *cobra.Command) {
-	kinds := slices.Sorted(maps.Keys(kindFlags))
+	kinds := inject.Types()
 	flags := c.Flags()
 	flags.StringVar(&f.name, "name", "", "the service's name (default: made from the host)")
 	flags.StringVar(&f.host, "host", "", "host, *.host or host:port, also with /path/* behind it")
@@ -71,6 +71,7 @@ func (f *serviceFlags) add(c *cobra.Command) {
 	flags.StringArrayVar(&f.headers, "header", nil, "api-key: the header's name (default Authorization); custom: 'NAME: text with {{ KEY }}', repeatable")
 	flags.StringVar(&f.prefix, "prefix", "", "api-key: what stands before the value in the header")
 	flags.StringVar(&f.parameter, "parameter", "", "query: the parameter's name")
+	flags.StringArrayVar(&f.fields, "field", nil, "other kinds: a field, as in access_key_id=AWS_KEY_ID, of lists and objects as JSON, repeatable")
 	flags.Var(&ruleFlag{&f.rules, policy.ActionAllow}, "allow", "rule that allows, as in 'GET,HEAD /v1/*', 'POST /pay if json.amount < 500.0' or 'if read-only', repeatable")
 	flags.Var(&ruleFlag{&f.rules, policy.ActionAsk}, "ask", "rule that has a person asked, likewise, repeatable")
 	flags.Var(&ruleFlag{&f.rules, policy.ActionDeny}, "deny", "rule that refuses, as in 'DELETE', repeatable")
@@ -93,17 +94,21 @@ func (f *serviceFlags) changed(c *cobra.Command) string {
 
 // authOf is the auth that the flags describe.
 func (f *serviceFlags) authOf(c *cobra.Command) (a inject.Auth, err error) {
-	fields, known := kindFlags[f.kind]
+	fields := kindFlags[f.kind]
 	switch {
 	case f.kind == "":
-		return a, misused(c, "--auth is missing: it is one of %s", strings.Join(slices.Sorted(maps.Keys(kindFlags)), ", "))
-	case !known && slices.Contains(inject.Types(), f.kind):
-		return a, misused(c, "there are no flags for --auth %s: describe the service in a file, for -f", f.kind)
-	case !known:
-		return a, misused(c, "--auth is one of %s", strings.Join(slices.Sorted(maps.Keys(kindFlags)), ", "))
+		return a, misused(c, "--auth is missing: it is one of %s", strings.Join(inject.Types(), ", "))
+	case !slices.Contains(inject.Types(), f.kind):
+		return a, misused(c, "--auth is one of %s", strings.Join(inject.Types(), ", "))
 	}
 	auth := map[string]any{"type": f.kind}
+	if err := f.addFields(c, auth); err != nil {
+		return a, err
+	}
 	for _, flag := range authFlags {
+		if flag == "field" && fields == nil {
+			continue // added
+		}
 		if !c.Flags().Changed(flag) {
 			continue
 		}
@@ -131,6 +136,31 @@ func (f *serviceFlags) authOf(c *cobra.Command) (a inject.Auth, err error) {
 		return a, misused(c, "%w", err)
 	}
 	return a, nil
+}
+
+// addFields adds what --field says, of a kind that has no flags of its own.
+func (f *serviceFlags) addFields(c *cobra.Command, auth map[string]any) error {
+	if kindFlags[f.kind] != nil {
+		return nil
+	}
+	for _, field := range f.fields {
+		name, text, ok := strings.Cut(field, "=")
+		if !ok || name == "" || name == "type" {
+			return misused(c, "--field is written as in access_key_id=AWS_KEY_ID")
+		}
+		if _, twice := auth[name]; twice {
+			return misused(c, "--field %s stands there twice", plain(name))
+		}
+		auth[name] = text
+		if text != "" && strings.ContainsRune("{[", rune(text[0])) {
+			var v any
+			if err := json.Unmarshal([]byte(text), &v); err != nil {
+				return misused(c, "--field %s is no JSON, though it begins like it", plain(name))
+			}
+			auth[name] = v
+		}
+	}
+	return nil
 }
 
 // field is what a flag says of the auth.
