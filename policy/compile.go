@@ -14,7 +14,7 @@ import (
 // and the field, or two services of the same rank that could both match one
 // request.
 func Compile(services []Service) (*Set, error) {
-	s := &Set{exact: make(map[string][]compiled), wildcard: make(map[string][]compiled)}
+	s := &Set{exact: make(map[string][]compiled), long: make(map[string]*prefixes), wildcard: make(map[string][]compiled)}
 	for i, in := range services {
 		c, err := compile(in, i)
 		if err != nil {
@@ -34,6 +34,11 @@ func Compile(services []Service) (*Set, error) {
 	for _, table := range []map[string][]compiled{s.exact, s.wildcard} {
 		for _, list := range table {
 			slices.SortStableFunc(list, rank)
+		}
+	}
+	for host, list := range s.exact {
+		if p := newPrefixes(list); p != nil {
+			s.long[host] = p
 		}
 	}
 	return s, nil

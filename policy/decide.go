@@ -12,7 +12,11 @@ func (s *Set) Decide(q Query) Decision {
 	if s == nil {
 		return Decision{Service: -1, Rule: -1}
 	}
-	if d, ok := decideIn(s.exact[q.Host], q); ok {
+	if long := s.long[q.Host]; long != nil && spelledPlainly(q.Path) {
+		if d, ok := long.decide(q); ok {
+			return d
+		}
+	} else if d, ok := decideIn(s.exact[q.Host], q); ok {
 		return d
 	}
 	if label, parent, ok := strings.Cut(q.Host, "."); ok && label != "" {

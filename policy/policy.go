@@ -110,6 +110,7 @@ type Decision struct {
 // by many goroutines. A nil Set denies everything.
 type Set struct {
 	exact    map[string][]compiled // by host, best first
+	long     map[string]*prefixes  // of exact, the lists that are long
 	wildcard map[string][]compiled // by what stands behind "*."
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"agentvault/policy"
+	"agentvault/policy/when"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -386,7 +387,7 @@ func TestDecideAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkDecide(b *testing.B) {
-	for _, n := range []int{1, 1000} {
+	for _, n := range []int{1, 10, 1000} {
 		services := thousand()[:n]
 		s := compile(b, services...)
 		for name, path := range map[string]string{"allow": "/v1/charges/ch_1234567890/refunds", "deny": "/admin"} {
@@ -397,6 +398,37 @@ func BenchmarkDecide(b *testing.B) {
 					s.Decide(q)
 				}
 			})
+		}
+	}
+}
+
+// Of one host, services are looked at one after the other.
+func BenchmarkDecideOneHost(b *testing.B) {
+	for _, n := range []int{10, 1000} {
+		services := make([]policy.Service, n)
+		for i := range services {
+			services[i] = on(fmt.Sprintf("api.example.com/v1/%04d/*", i))
+		}
+		s := compile(b, services...)
+		for name, q := range map[string]policy.Query{"last": get("api.example.com", fmt.Sprintf("/v1/%04d/x", n-1)), "none": get("api.example.com", "/v2/")} {
+			b.Run(fmt.Sprintf("services=%d/%s", n, name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					s.Decide(q)
+				}
+			})
+		}
+	}
+}
+
+func BenchmarkDecideCondition(b *testing.B) {
+	s := compile(b, on("api.example.com", policy.Rule{Methods: []string{"GET"}, When: "path.startsWith('/v1/') && agent != 'x'"}, policy.Rule{Preset: "read-only"}))
+	b.ReportAllocs()
+	for b.Loop() {
+		q := get("api.example.com", "/v1/charges")
+		q.Input = &when.Input{Method: q.Method, Path: q.Path, Agent: "robot"}
+		if s.Decide(q).Verdict != policy.Allow {
+			b.Fatal("refused")
 		}
 	}
 }
