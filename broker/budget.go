@@ -55,13 +55,15 @@ func (s *service) limit(from vault.Service) error {
 // of the rule that allowed it.
 func (e *exchange) limited() []limit.Limit {
 	s := e.service
-	if s.ruleLimits == nil {
-		return s.limits
-	}
-	if e.rule < 0 || len(s.ruleLimits[e.rule]) == 0 {
+	if !s.limitsRule(e.rule) {
 		return s.limits
 	}
 	return slices.Concat(s.limits, s.ruleLimits[e.rule])
+}
+
+// limitsRule reports whether what a rule lets through is limited, besides what all is.
+func (s *service) limitsRule(rule int) bool {
+	return rule >= 0 && s.ruleLimits != nil && len(s.ruleLimits[rule]) > 0
 }
 
 // reserve takes what the exchange may come to out of its budgets. It comes before

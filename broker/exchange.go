@@ -65,6 +65,7 @@ type exchange struct {
 	stripped inject.Request // strip: what goes upstream; inject puts the credential in
 	trailer  http.Header    // strip: likewise, without values
 	speaking []string       // strip: fields of stripped that ask for another method, path or host
+	others   []string       // strip: methods that are asked for so, or in the query
 	foreign  int            // strip: credentials of the agent's own that were replaced
 	upgrade  string         // strip: the protocol that goes upstream in Upgrade, as the agent spells it; "" for none
 	bare     inject.Request // inject: of a Minter, stripped as it was before

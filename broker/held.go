@@ -174,7 +174,7 @@ func (e *exchange) decideAgain() *Fault {
 	if !e.service.same(s) {
 		return changedFault()
 	}
-	e.foreign, e.speaking = 0, nil
+	e.foreign, e.speaking, e.others = 0, nil, nil
 	return e.strip()
 }
 

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"agentvault/policy"
@@ -95,19 +96,26 @@ func (e *exchange) otherMethodInQuery() *Fault {
 	return nil
 }
 
+// maxOthers is how many other methods a request may ask for: conditions read the
+// body anew for each.
+const maxOthers = 3
+
 func (e *exchange) wouldAllow(where, method string) *Fault {
 	method = strings.ToUpper(strings.TrimSpace(method)) // as such upstreams read it
-	if method == "" {
+	switch {
+	case method == "" || method == e.r.Method || slices.Contains(e.others, method): // decided on already
 		return nil
-	}
-	if method == "TRACE" || method == "TRACK" || method == "CONNECT" {
+	case method == "TRACE" || method == "TRACK" || method == "CONNECT":
 		return badRequest(where + " asks for the method " + method + ", which is not served")
+	case len(e.others) == maxOthers:
+		return badRequest(where + " asks for one method too many; one is enough")
 	}
+	e.others = append(e.others, method)
 	q := e.use.query
 	q.Method = method
 	q.Input = e.inputFor(method)
 	d, f := e.vault.decide(q)
-	if f == nil && (!d.ask || e.use.asked) {
+	if f == nil && (!d.ask || e.use.asked) && (d.rule == e.rule || !e.service.limitsRule(d.rule)) {
 		return nil
 	}
 	f = NewFault(CodeMethodNotAllowed)
