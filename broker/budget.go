@@ -145,7 +145,7 @@ func exceeded(l limit.Limit, left int64) *Fault {
 // amount reads what the request spends of a budget.
 func (e *exchange) amount(l limit.Limit) (int64, *Fault) {
 	switch {
-	case !isJSON(e.r.Header):
+	case !isJSON(e.stripped.Header): // as it is sent
 		return 0, badRequest("the budget " + l.Name + " of this service is for bodies of JSON: send Content-Type: application/json, and no Content-Encoding")
 	case hasParameter(e.RawQuery, l.Field[0]):
 		return 0, badRequest("the budget " + l.Name + " of this service cannot be held: a parameter of the query has the name " + l.Field[0] + " too")

@@ -43,6 +43,19 @@ func (e *exchange) decide() *Fault {
 	return e.hinting(f)
 }
 
+// decideStripped decides on a request of which something was taken out that
+// conditions had seen: without it, the same rule must let it through.
+func (e *exchange) decideStripped() *Fault {
+	q := e.use.query
+	q.Input = e.inputFor(e.r.Method)
+	q.Input.Header, q.Input.RawQuery = e.stripped.Header, e.stripped.RawQuery
+	d, f := e.vault.decide(q)
+	if f == nil && (d.rule != e.rule || d.ask != e.asks) {
+		f = conditionFault(q.Input)
+	}
+	return f
+}
+
 // describe tells conditions of the request with a method.
 func (e *exchange) describe(in *when.Input, method string) {
 	in.Method, in.Path, in.RawQuery, in.Header, in.Now = method, e.Path, e.RawQuery, e.r.Header, e.decided.UnixNano()

@@ -125,6 +125,21 @@ func connectionNames(h http.Header) map[string]bool {
 	return named
 }
 
+// connectionTakes reports whether Connection names a field that is there, and that
+// would go upstream otherwise.
+func (e *exchange) connectionTakes() bool {
+	named := connectionNames(e.r.Header)
+	if len(named) == 0 {
+		return false
+	}
+	for name := range e.r.Header {
+		if plain := plainName(name); named[plain] && !hopByHop(plain) {
+			return true
+		}
+	}
+	return false
+}
+
 func dropOwnCookies(h http.Header, lines []string) {
 	own := false
 	for _, line := range lines {

@@ -81,8 +81,15 @@ func (e *exchange) strip() *Fault {
 		e.stripped.AgentsAuthorization = values[0]
 	}
 	e.foreign += e.service.slots.Strip(&e.stripped)
+	taken := 0
 	if p := e.service.chooser; p != "" {
-		e.foreign += e.service.subs.TakeOut(&e.stripped, p)
+		taken = e.service.subs.TakeOut(&e.stripped, p)
+		e.foreign += taken
+	}
+	if taken > 0 || e.connectionTakes() {
+		if f := e.decideStripped(); f != nil {
+			return f
+		}
 	}
 	e.trailer = e.requestTrailer()
 	e.upgrade = e.asksUpgrade()

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"agentvault/policy"
 	"agentvault/policy/inject"
 	"agentvault/vault"
 )
@@ -64,6 +65,10 @@ func FuzzHeaderFilter(f *testing.F) {
 	f.Add("X-B: "+token+"\nX-Vault: default\nProxy.Authorization: x", "X-Key", false)
 	f.Add("Cookie: a=b; agent_vault_login=x\nCookie: c\nContent_Length: 3", "Authorization", true)
 	f.Add("X-Av_sess_: 1\nX-Copy: Basic YXZfc2Vzc18=", "Authorization", true)
+	set, err := policy.Compile([]policy.Service{{Name: "api", Host: "example.com", Enabled: true}})
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, lines, slot string, path bool) {
 		r := &http.Request{Method: "GET", Header: http.Header{}}
 		for line := range strings.SplitSeq(lines, "\n") {
@@ -75,7 +80,9 @@ func FuzzHeaderFilter(f *testing.F) {
 			r.Header.Add(name, value)
 		}
 		before := r.Header.Clone()
-		e := &exchange{Request: Request{Entrance: MITM, Path: "/"}, r: r, vault: &vaultView{}, service: &service{slots: inject.Slots{Headers: []string{slot}}, own: []string{plainName(slot)}}}
+		vv := &vaultView{set: set, services: []service{{slots: inject.Slots{Headers: []string{slot}}, own: []string{plainName(slot)}}}}
+		e := &exchange{Request: Request{Entrance: MITM, Path: "/"}, r: r, session: &session{vault: vv}, vault: vv, service: &vv.services[0], rule: -1}
+		e.use.query = policy.Query{Scheme: "https", Host: "example.com", Port: 443, Method: "GET", Path: "/"}
 		if path {
 			e.Entrance = Path
 		}
