@@ -15,8 +15,8 @@ const (
 	replayBody = 64 << 10
 
 	// youngToken is how old a token is at most for an upstream's 401 not to be about
-	// its age: an upstream that answers everything so would have one minted for each
-	// request.
+	// its age, unless it is to be replaced anyway: an upstream that answers everything
+	// so would have one minted for each request.
 	youngToken = 30 * time.Second
 )
 
@@ -40,14 +40,15 @@ func (e *exchange) keepBare() {
 }
 
 // refusesToken reports whether an answer says that a minted token is not taken, and
-// the request can go out with another: none of it is lost, and one is there already
-// or this one is not new. What a person has allowed is sent once.
+// the request can go out with another: none of it is lost, and one is there already,
+// or this one is not new, or due: its endpoint may have ended it when it gave the
+// next one, which is on its way here. What a person has allowed is sent once.
 func (e *exchange) refusesToken(resp *http.Response) bool {
 	if resp.StatusCode != http.StatusUnauthorized || e.used == nil || e.sending != nil || e.upgrade != "" || e.body != nil && !e.hasWhole {
 		return false
 	}
-	now := e.service.mint.token.Load()
-	return now == nil || now.serial > e.used.serial || e.now().Sub(e.used.minted) >= youngToken
+	latest, now := e.service.mint.token.Load(), e.now()
+	return latest == nil || latest.serial > e.used.serial || now.Sub(e.used.minted) >= youngToken || e.used.due(now)
 }
 
 // resend sends the request again, with a token that is later than the one that it

@@ -82,6 +82,36 @@ func TestReplayIsNotRepeated(t *testing.T) {
 	}
 }
 
+// A token that lives for less than half a minute is never old. Its endpoint may end
+// it with the answer that holds the next one: who is refused meanwhile waits for that.
+func TestReplayOfShortLived(t *testing.T) {
+	e := &endpoint{life: 20}
+	k := newMintKit(t, e, oauthClient, nil)
+	k.want(t, "before", http.StatusOK, "you sent")
+	refused := make(chan struct{}, 2)
+	e.entered, e.gate = make(chan struct{}), make(chan struct{})
+	e.set(func() {
+		e.api = func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.Header.Get("Authorization"), "0001") {
+				http.Error(w, "not taken", http.StatusUnauthorized)
+				refused <- struct{}{}
+			}
+		}
+	})
+	k.pass(t, 15*time.Second)
+	k.want(t, "before it is due", http.StatusUnauthorized, "not taken")
+	<-refused
+	k.pass(t, 2*time.Second)
+	answered := make(chan *httptest.ResponseRecorder, 1)
+	go func() { answered <- k.get(t, "example.com", "/") }()
+	<-e.entered
+	<-refused
+	close(e.gate)
+	if w := <-answered; w.Code != http.StatusOK || e.tokens() != 2 || e.calls.Load() != 4 {
+		t.Errorf("%d %s, %d tokens, %d calls", w.Code, w.Body, e.tokens(), e.calls.Load())
+	}
+}
+
 // Of many that are refused at once, one asks for a token, and all go out again.
 func TestManyReplaysOneMint(t *testing.T) {
 	e := &endpoint{life: 3600}
