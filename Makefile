@@ -14,7 +14,7 @@ BENCHCOUNT ?= 6
 WIREBENCH ?= -markdown docs/benchmarks.md
 
 .PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline wirebench generate \
-	suites conformance interop h2spec framing slowhttptest testssl axe aws screenshots
+	suites conformance interop h2spec framing slowhttptest testssl axe aws oauth screenshots
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -57,7 +57,7 @@ fuzz:
 SUITES := $(CURDIR)/.suites
 SUITE := AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 10m
 
-suites: conformance interop h2spec framing slowhttptest testssl axe aws
+suites: conformance interop h2spec framing slowhttptest testssl axe aws oauth
 
 conformance:
 	GOBIN=$(SUITES) go install $(addprefix connectrpc.com/conformance/cmd/,$(addsuffix @$(CONFORMANCE_VERSION),connectconformance referenceserver))
@@ -95,6 +95,10 @@ aws:
 	python3 -m venv $(SUITES)/aws
 	$(SUITES)/aws/bin/pip install -q --disable-pip-version-check awscli==$(AWSCLI_VERSION) boto3==$(BOTO3_VERSION)
 	$(SUITE) -run '^TestAWS' ./cmd/agent-vault
+
+oauth:
+	cd cmd/agent-vault/testdata/oauth && go build -o $(SUITES)/oauth .
+	$(SUITE) -run '^TestOAuthServer' ./cmd/agent-vault
 
 # Pictures of all pages, for people to look at.
 SCREENSHOTS ?= screenshots
