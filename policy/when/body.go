@@ -61,13 +61,33 @@ const (
 	mediaUnnamed = "unnamed" // there is no Content-Type
 )
 
+// isContentType reports whether a lenient upstream could read a field's name as
+// Content-Type: to some, whatever is neither letter nor digit is a hyphen.
+func isContentType(name string) bool {
+	const plain = "content-type"
+	if len(name) != len(plain) {
+		return false
+	}
+	for i := range len(name) {
+		c := name[i] | 0x20
+		if plain[i] == '-' {
+			if 'a' <= c && c <= 'z' || '0' <= name[i] && name[i] <= '9' {
+				return false
+			}
+		} else if c != plain[i] {
+			return false
+		}
+	}
+	return true
+}
+
 // mediaType returns the type that the body is said to have, in lower case,
 // mediaJSON for all that are JSON by their suffix. It is "" for one that is
 // given twice, has no reading or another charset than UTF-8.
 func (a *activation) mediaType() string {
 	var said []string
 	for name, values := range a.Header {
-		if strings.EqualFold(strings.ReplaceAll(name, "_", "-"), "content-type") {
+		if isContentType(name) {
 			said = append(said, values...)
 		}
 	}

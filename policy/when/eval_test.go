@@ -293,3 +293,20 @@ func TestZeroValues(t *testing.T) {
 		}
 	}
 }
+
+// A second type in an odd spelling is a second type.
+func TestContentTypeInOddSpellings(t *testing.T) {
+	c, err := when.Compile("json.a == 1.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]when.Outcome{
+		"Content-Length-": when.True, "Contentxtype": when.True, "Content0Type": when.True,
+		"content-type": when.Unknown, "Content_Type": when.Unknown, "Content.Type": when.Unknown, "CONTENT!TYPE": when.Unknown,
+	} {
+		in := &when.Input{Method: "POST", Path: "/", Body: []byte(`{"a": 1}`), BodyState: when.BodyWhole, Header: map[string][]string{"Content-Type": {"application/json"}, name: {"text/plain"}}}
+		if got := c.Eval(in); got != want {
+			t.Errorf("beside %s: %v, want %v", name, got, want)
+		}
+	}
+}
