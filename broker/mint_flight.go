@@ -90,7 +90,7 @@ func (j *minting) stored(m *vault.MintedToken) (*token, *Fault) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	j.known.learn(j.id, p.Bytes())
+	j.known.learn(j.id, j.now(), m.ExpiresAt, p.Bytes())
 	return j.fromStore(p, m), nil
 }
 
@@ -182,7 +182,7 @@ func (j *minting) mintOnce(ctx context.Context, open func(string) (seal.Plaintex
 	for _, rotated := range got.Rotated {
 		values = append(values, rotated.Bytes())
 	}
-	j.known.learn(j.id, values...)
+	j.known.learn(j.id, j.now(), got.Expires, values...)
 	return got, nil
 }
 
