@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"agentvault/policy/when"
 	"agentvault/vault"
 )
 
@@ -126,7 +127,10 @@ func (e *exchange) await(held vault.Held) (vault.Held, *Fault) {
 	lv := e.session.live
 	ctx, cancel := context.WithCancel(e.r.Context())
 	defer cancel()
-	u := &use{by: e.session.digest, vault: e.vault.id, service: e.service, asked: true, shown: e.vault.shown(e.service), query: e.use.query, judged: e.use.judged, holder: ender(cancel)}
+	q := e.use.query
+	q.Input = new(when.Input) // decideAgain changes the exchange's own, perhaps while a View looks at this use
+	e.describe(q.Input, e.r.Method)
+	u := &use{by: e.session.digest, vault: e.vault.id, service: e.service, asked: true, shown: e.vault.shown(e.service), query: q, judged: e.use.judged, holder: ender(cancel)}
 	if f := e.hold(lv, u, e.view); f != nil {
 		return held, e.hinting(f)
 	}

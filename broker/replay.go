@@ -80,6 +80,7 @@ func (e *exchange) resend(refused *http.Response) (*http.Response, *Fault) {
 		return nil, e.hinting(e.use.cutBy())
 	}
 	resp, err := e.transport(false).Do(&e.ctx, &e.call)
+	e.call.Unsent = false // the upstream has seen it once
 	if err != nil {
 		return nil, e.upstreamFault(err)
 	}
