@@ -119,10 +119,11 @@ type Broker struct {
 	log          *slog.Logger
 
 	view      atomic.Pointer[View]
-	open      atomic.Int64 // exchanges and blind tunnels
-	bodies    atomic.Int64 // bytes of bodies that are held whole
-	confirmed atomic.Int64 // unix nanoseconds of the last word from Source
-	refresh   sync.Mutex   // one build at a time
+	open      atomic.Int64  // exchanges and blind tunnels
+	judging   chan struct{} // places for decisions by a body
+	bodies    atomic.Int64  // bytes of bodies that are held whole
+	confirmed atomic.Int64  // unix nanoseconds of the last word from Source
+	refresh   sync.Mutex    // one build at a time
 }
 
 // New returns a Broker that refuses everything until [Broker.Refresh] or
@@ -159,6 +160,7 @@ func New(o Options) (*Broker, error) {
 		newID:        o.NewID,
 		log:          o.Log,
 	}
+	b.judging = make(chan struct{}, maxJudging)
 	if b.maxStale <= 0 {
 		b.maxStale = 30 * time.Second
 	}

@@ -9,8 +9,11 @@ import (
 	"agentvault/policy/when"
 )
 
-// maxJudged is how long a body may be for conditions to look at it, in bytes.
-const maxJudged = 1 << 20
+// Bounds of decisions by a body.
+const (
+	maxJudged  = 1 << 20 // bytes of it
+	maxJudging = 8       // at once: what is made of one can be many times as long
+)
 
 // decide asks the vault's Set about the very bytes that would be sent. The body is
 // read only where a condition looks at it and the outcome depends on that.
@@ -35,7 +38,7 @@ func (e *exchange) decide() *Fault {
 		}
 		judged := e.use.query
 		judged.Input = e.inputFor(e.r.Method) // what was made of the body does not stay as long as the exchange
-		d, f = e.vault.decide(judged)
+		d, f = e.judge(judged)
 		e.use.judged = e.vault.set
 	}
 	e.rule, e.values = d.rule, e.service.scrubs(e.vault)
@@ -54,6 +57,17 @@ func (e *exchange) decideStripped() *Fault {
 		f = conditionFault(q.Input)
 	}
 	return f
+}
+
+// judge decides by a body, when there is room for what is made of it.
+func (e *exchange) judge(q policy.Query) (decision, *Fault) {
+	select {
+	case e.judging <- struct{}{}:
+	case <-e.r.Context().Done():
+		return decision{}, NewFault(CodeAgentGone)
+	}
+	defer func() { <-e.judging }()
+	return e.vault.decide(q)
 }
 
 // describe tells conditions of the request with a method.
