@@ -85,6 +85,7 @@ func (h *heldKit) send(ctx context.Context, method, path, body string) answer {
 	if err != nil {
 		return answer{err: err}
 	}
+	r.Close = true // a connection that is used again may end in the midst of a POST
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		return answer{err: err}

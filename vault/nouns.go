@@ -72,6 +72,9 @@ func (s Service) Keys() []string {
 func (s *Service) UnmarshalJSON(b []byte) error {
 	type plain Service // without this method
 	p := plain{Enabled: true}
+	if err := meantRules(b); err != nil {
+		return err
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&p); err != nil {
@@ -89,6 +92,40 @@ func (s *Service) UnmarshalJSON(b []byte) error {
 		return fmt.Errorf("service %q: %w", p.Name, err)
 	}
 	*s = Service(p)
+	return nil
+}
+
+// meantRules refuses rules that are there by mistake and would allow everything: a
+// null, and an empty condition. What is wrong otherwise is not its concern.
+func meantRules(service []byte) error {
+	var s struct {
+		Name  string          `json:"name"`
+		Rules json.RawMessage `json:"rules"`
+	}
+	var rules []json.RawMessage
+	if json.Unmarshal(service, &s) != nil || s.Rules == nil {
+		return nil
+	}
+	if string(s.Rules) == "null" {
+		return fmt.Errorf("service %q: rules: it is null; leave it out, or write [], where everything may be done", s.Name)
+	}
+	if json.Unmarshal(s.Rules, &rules) != nil {
+		return nil
+	}
+	for i, raw := range rules {
+		var rule map[string]json.RawMessage
+		if json.Unmarshal(raw, &rule) != nil {
+			continue
+		}
+		if rule == nil {
+			return fmt.Errorf("service %q: rules[%d]: it is null, and would allow everything; write {} where that is meant", s.Name, i)
+		}
+		for _, field := range []string{"preset", "when"} {
+			if string(rule[field]) == `""` {
+				return fmt.Errorf("service %q: rules[%d].%s: it is empty; leave it out where there is no condition", s.Name, i, field)
+			}
+		}
+	}
 	return nil
 }
 

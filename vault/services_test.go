@@ -114,6 +114,7 @@ func TestSetServicesRefuses(t *testing.T) {
 		{"a method in lower case", one(`"host": "a.example.com", "rules": [{"methods": ["get"]}], ` + plain), `service "stripe": rules[0].methods: "get" is not a method in upper case; write GET`},
 		{"a path that is none", one(`"host": "a.example.com", "rules": [{}, {"paths": ["v1"]}], ` + plain), `service "stripe": rules[1].paths: "v1": a path begins with /`},
 		{"an action that is none", one(`"host": "a.example.com", "rules": [{"action": "maybe"}], ` + plain), `service "stripe": rules[0].action: "maybe" is neither allow, deny nor ask; leave it out to allow`},
+		{"conditions of nothing", one(`"host": "a.example.com", "rules": [{"when": "  "}], ` + plain), `service "stripe": rules[0].when: a condition may not be empty`},
 		{"two for one host", one(`"host": "FINE.example.com", ` + plain), `services "fine" and "stripe" cover the same requests (fine.example.com and fine.example.com); make one of them narrower, or join them`},
 		{"two for one path", one(`"host": "a.example.com/v1/*", ` + plain + `}, {"name": "again", "host": "a.example.com/v1/*", ` + plain), `services "stripe" and "again" cover the same requests (a.example.com/v1/* and a.example.com/v1/*); make one of them narrower, or join them`},
 	} {
@@ -245,4 +246,22 @@ func TestServicesCanBeGivenBack(t *testing.T) {
 	out, err := f.SetServices(t.Context(), f.owner, mainVault, services(t, string(text)))
 	must(t, err)
 	diff(t, "services", stored, out)
+}
+
+// A rule that is there by mistake would allow everything.
+func TestRulesThatAreNotMeant(t *testing.T) {
+	for rules, want := range map[string]string{
+		`null`:                         `service "abc": rules: it is null; leave it out, or write [], where everything may be done`,
+		`[{"methods": ["GET"]}, null]`: `service "abc": rules[1]: it is null, and would allow everything; write {} where that is meant`,
+		`[{"when": ""}]`:               `service "abc": rules[0].when: it is empty; leave it out where there is no condition`,
+		`[{"preset": ""}]`:             `service "abc": rules[0].preset: it is empty; leave it out where there is no condition`,
+		`[{}]`:                         "",
+		`[]`:                           "",
+	} {
+		var s vault.Service
+		err := json.Unmarshal([]byte(`{"name": "abc", "host": "abc.example.com", "auth": {"type": "passthrough"}, "rules": `+rules+`}`), &s)
+		if got := fmt.Sprint(err); want == "" && err != nil || want != "" && got != want {
+			t.Errorf("%s: %v, want %s", rules, err, want)
+		}
+	}
 }

@@ -46,7 +46,7 @@ the addresses of the host and the upstream are not looked at. Rules with
 conditions are held against --agent, --header and --body.`,
 		Example: `  agent-vault policy check --vault default GET https://api.github.com/user
   agent-vault policy check POST api.stripe.com/v1/charges -o json
-  agent-vault policy check POST api.example.com/pay --body '{"amount": 700}'`,
+  agent-vault policy check POST api.example.com/pay -H 'Content-Type: application/json' --body '{"amount": 700}'`,
 	}, printVerdict)
 }
 

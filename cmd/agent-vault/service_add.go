@@ -54,7 +54,7 @@ With -f, services are read from a file (YAML or JSON) instead.`,
   agent-vault service add --host api.example.com --auth api-key --key API_KEY --header X-Api-Key
   agent-vault service add --host api.example.com --auth query --key API_KEY --parameter api_key
   agent-vault service add --host api.example.com --auth custom --header 'X-Api-Key: {{ API_KEY }}'
-  agent-vault service add --host '*.s3.amazonaws.com' --auth aws-sigv4 --field access_key_id=AWS_KEY_ID --field secret_access_key=AWS_SECRET
+  agent-vault service add --host s3.eu-west-1.amazonaws.com --auth aws-sigv4 --field access_key_id=AWS_KEY_ID --field secret_access_key=AWS_SECRET
   agent-vault service add --host api.example.com --auth bearer --key API_KEY --allow 'if read-only' --ask POST
   agent-vault service add --host docs.example.com --auth passthrough --allow 'GET,HEAD /v1/*'
   agent-vault service add --host files.example.com --auth bearer --key FILES_KEY --undecodable pass

@@ -152,7 +152,7 @@ func (f *serviceFlags) addFields(c *cobra.Command, auth map[string]any) error {
 			return misused(c, "--field %s stands there twice", plain(name))
 		}
 		auth[name] = text
-		if text != "" && strings.ContainsRune("{[", rune(text[0])) {
+		if text != "" && strings.ContainsRune("{[", rune(text[0])) && !strings.HasPrefix(text, "{{") { // a template's placeholder
 			var v any
 			if err := json.Unmarshal([]byte(text), &v); err != nil {
 				return misused(c, "--field %s is no JSON, though it begins like it", plain(name))

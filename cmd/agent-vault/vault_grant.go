@@ -46,7 +46,7 @@ agent-vault agent list shows what agents may use.`,
 			if err != nil {
 				return err
 			}
-			if uses < 0 || uses > vault.MaxGrantUses {
+			if c.Flags().Changed("uses") && (uses < 1 || uses > vault.MaxGrantUses) {
 				return misused(c, "--uses is from 1 to %d, not %d", vault.MaxGrantUses, uses)
 			}
 			return changeGrant(c, &o, g.listing(), func(client *api.Client) (api.AgentInfo, error) {
