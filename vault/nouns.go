@@ -106,9 +106,6 @@ func meantRules(service []byte) error {
 	if json.Unmarshal(service, &s) != nil || s.Rules == nil {
 		return nil
 	}
-	if string(s.Rules) == "null" {
-		return fmt.Errorf("service %q: rules: it is null; leave it out, or write [], where everything may be done", s.Name)
-	}
 	if json.Unmarshal(s.Rules, &rules) != nil {
 		return nil
 	}
