@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"agentvault/policy/inject"
 	"agentvault/policy/limit"
 	"agentvault/vault"
 )
@@ -154,9 +155,9 @@ func (e *exchange) amount(l limit.Limit) (int64, *Fault) {
 	if f != nil {
 		return 0, f
 	}
-	n, err := limit.ReadAmount(body, l.Field)
-	if err != nil {
-		return 0, badRequest("the budget " + l.Name + " of this service cannot be held: " + err.Error())
+	n, unclear := limit.ReadAmount(body, l.Field)
+	if unclear != nil {
+		return 0, badRequest("the budget " + l.Name + " of this service cannot be held: " + unclear.Reason)
 	}
 	return n, nil
 }
@@ -186,6 +187,10 @@ func isJSON(h http.Header) bool {
 func hasParameter(query, name string) bool {
 	for _, pair := range strings.FieldsFunc(query, func(c rune) bool { return c == '&' || c == ';' }) {
 		key, _, _ := strings.Cut(pair, "=")
+		if inject.SameParameter(key, name) {
+			return true
+		}
+		// Some make an object of "amount.x", and fold more letters than those of ASCII.
 		if plain, err := url.QueryUnescape(key); err == nil {
 			key = plain
 		}
@@ -209,7 +214,7 @@ func (e *exchange) settle() {
 		case e.call.Request == nil || e.call.Unsent, l.Kind == limit.Budget && e.fault == nil && refuses(e.status):
 			c.Amount = 0
 		case l.Settle != nil && e.fault == nil && !e.spent.answer.over:
-			if n, err := limit.ReadAmount(e.spent.answer.kept.Bytes(), l.Settle); err == nil {
+			if n, unclear := limit.ReadAmount(e.spent.answer.kept.Bytes(), l.Settle); unclear == nil {
 				c.Amount = n
 			}
 		}

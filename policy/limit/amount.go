@@ -21,7 +21,9 @@ const (
 // MaxAmount is larger than every amount, in millionths.
 const MaxAmount = 1_000_000_000_000 * Scale
 
-var errAmount = errors.New("it is not a plain decimal number of at most 15 digits, 6 of them behind the point, without sign and exponent")
+const noAmount = "it is not a plain decimal number of at most 15 digits, 6 of them behind the point, without sign and exponent"
+
+var errAmount = errors.New(noAmount)
 
 // ParseAmount reads a decimal number, exactly: digits, and perhaps a point and
 // more digits. It returns millionths.
@@ -51,15 +53,20 @@ func FormatAmount(n int64) string {
 	return s
 }
 
-// ReadAmount reads the amount that stands in a field of a body of JSON. The error
-// is fit for the body's sender. What readers could understand in different ways
+// An AmountError says why no amount can be read from a body. The reason is for
+// whoever sent it, and repeats nothing of it.
+type AmountError struct{ Reason string }
+
+func (e *AmountError) Error() string { return e.Reason }
+
+// ReadAmount reads the amount that stands in a field of a body of JSON. What readers could understand in different ways
 // is refused: names that stand there twice, or once more in other letter case.
-func ReadAmount(body []byte, field []string) (int64, error) {
+func ReadAmount(body []byte, field []string) (int64, *AmountError) {
 	switch {
 	case len(bytes.TrimSpace(body)) == 0:
-		return 0, errors.New("there is no body")
+		return 0, &AmountError{"there is no body"}
 	case !utf8.Valid(body) || !json.Valid(body):
-		return 0, errors.New("the body is not JSON")
+		return 0, &AmountError{"the body is not JSON"}
 	}
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
@@ -70,11 +77,11 @@ func ReadAmount(body []byte, field []string) (int64, error) {
 			within = "the body"
 		}
 		if t, err := d.Token(); err != nil || t != json.Delim('{') {
-			return 0, fmt.Errorf("%s is not an object", within)
+			return 0, &AmountError{within + " is not an object"}
 		}
-		value, err := member(d, name)
-		if err != nil {
-			return 0, fmt.Errorf("%s: %w", spelled, err)
+		value, unclear := member(d, name)
+		if unclear != nil {
+			return 0, &AmountError{spelled + ": " + unclear.Reason}
 		}
 		d = json.NewDecoder(bytes.NewReader(value))
 		d.UseNumber()
@@ -82,40 +89,40 @@ func ReadAmount(body []byte, field []string) (int64, error) {
 	t, err := d.Token()
 	n, ok := t.(json.Number)
 	if err != nil || !ok {
-		return 0, fmt.Errorf("%s: it is not a number", spelled)
+		return 0, &AmountError{spelled + ": it is not a number"}
 	}
 	amount, err := ParseAmount(n.String())
 	if err != nil {
-		return 0, fmt.Errorf("%s: %w", spelled, err)
+		return 0, &AmountError{spelled + ": " + noAmount}
 	}
 	return amount, nil
 }
 
 // member reads the rest of an object and returns the value of one name.
-func member(d *json.Decoder, name string) (found json.RawMessage, err error) {
+func member(d *json.Decoder, name string) (found json.RawMessage, unclear *AmountError) {
 	for d.More() {
 		t, err := d.Token()
 		key, ok := t.(string)
 		if err != nil || !ok {
-			return nil, errors.New("the body is not JSON")
+			return nil, &AmountError{"the body is not JSON"}
 		}
 		var value json.RawMessage
 		if err := d.Decode(&value); err != nil {
-			return nil, errors.New("the body is not JSON, or nested too deep")
+			return nil, &AmountError{"the body is not JSON, or nested too deep"}
 		}
 		read, _, _ := strings.Cut(key, "\x00") // where some readers end
 		switch {
 		case !strings.EqualFold(strings.TrimSpace(read), name):
 			continue
 		case key != name:
-			return nil, errors.New("a name that some readers take for it stands there too")
+			return nil, &AmountError{"a name that some readers take for it stands there too"}
 		case found != nil:
-			return nil, errors.New("it stands there twice")
+			return nil, &AmountError{"it stands there twice"}
 		}
 		found = value
 	}
 	if found == nil {
-		return nil, errors.New("it is missing")
+		return nil, &AmountError{"it is missing"}
 	}
 	return found, nil
 }

@@ -96,10 +96,10 @@ func FuzzAmount(f *testing.F) {
 		f.Add([]byte(body))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		n, err := limit.ReadAmount(body, []string{"amount"})
-		if err != nil {
+		n, unclear := limit.ReadAmount(body, []string{"amount"})
+		if unclear != nil {
 			if n != 0 {
-				t.Errorf("%q: %d beside %v", body, n, err)
+				t.Errorf("%q: %d beside %v", body, n, unclear)
 			}
 			return
 		}
