@@ -2,12 +2,10 @@ package broker
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"time"
-	"unsafe"
 )
 
 // Bounds of bodies that are needed whole.
@@ -82,9 +80,6 @@ func readUpTo(r io.Reader, limit int, length int64) ([]byte, error) {
 	}
 	body := bytes.NewBuffer(make([]byte, 0, min(room, 64<<10)))
 	_, err := body.ReadFrom(io.LimitReader(r, int64(limit)+1))
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
 	return body.Bytes(), err
 }
 
@@ -102,5 +97,5 @@ type putBack struct {
 
 // sameBytes reports whether two slices are one.
 func sameBytes(a, b []byte) bool {
-	return len(a) == len(b) && unsafe.SliceData(a) == unsafe.SliceData(b)
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }

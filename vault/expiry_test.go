@@ -11,18 +11,21 @@ import (
 
 func lasts(d time.Duration) *time.Duration { return &d }
 
+// verdict is what would happen to a GET of the main vault.
+func (f *fixture) verdict(t *testing.T, url string) vault.Verdict {
+	t.Helper()
+	v, err := f.CheckPolicy(t.Context(), f.owner, vault.PolicyQuestion{Vault: mainVault, Method: "GET", URL: url})
+	must(t, err)
+	return v
+}
+
 func TestServiceLasts(t *testing.T) {
 	f := newFixture(t)
 	end := f.now().UTC().Add(time.Hour).Truncate(time.Second)
 	s, err := f.SetSwitches(t.Context(), f.owner, mainVault, "stripe", vault.SwitchChange{Lasts: lasts(time.Hour)})
 	must(t, err)
 	diff(t, "its end", end, s.ExpiresAt)
-	check := func() vault.Verdict {
-		t.Helper()
-		v, err := f.CheckPolicy(t.Context(), f.owner, vault.PolicyQuestion{Vault: mainVault, Method: "GET", URL: "https://api.stripe.com/v1/charges"})
-		must(t, err)
-		return v
-	}
+	check := func() vault.Verdict { return f.verdict(t, "https://api.stripe.com/v1/charges") }
 	if v := check(); !v.Allowed {
 		t.Errorf("refused before its end: %+v", v)
 	}
@@ -102,12 +105,7 @@ func TestRuleLasts(t *testing.T) {
 	stored, err := set(`{"expires_at": "` + end.In(time.FixedZone("", 3600)).Format(time.RFC3339) + `"}`)
 	must(t, err)
 	diff(t, "its end", end.Format(time.RFC3339), stored[0].Rules[0].ExpiresAt)
-	check := func() vault.Verdict {
-		t.Helper()
-		v, err := f.CheckPolicy(t.Context(), f.owner, vault.PolicyQuestion{Vault: mainVault, Method: "GET", URL: "https://api.example.com/"})
-		must(t, err)
-		return v
-	}
+	check := func() vault.Verdict { return f.verdict(t, "https://api.example.com/") }
 	if v := check(); !v.Allowed {
 		t.Errorf("refused before its end: %+v", v)
 	}

@@ -3,6 +3,7 @@ package inject
 import (
 	"encoding/json"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -133,10 +134,8 @@ func literal(s string) (byte, int) { return s[0], 1 }
 
 func percent(s string) (byte, int) {
 	if s[0] == '%' && len(s) >= 3 {
-		hi, ok1 := unhex(s[1])
-		lo, ok2 := unhex(s[2])
-		if ok1 && ok2 {
-			return hi<<4 | lo, 3
+		if b, err := strconv.ParseUint(s[1:3], 16, 8); err == nil {
+			return byte(b), 3
 		}
 	}
 	return s[0], 1
@@ -151,26 +150,11 @@ func escaped(s string) (byte, int) {
 	case s[1] != 'u' || len(s) < 6:
 		return 0, 2
 	}
-	var c [4]byte
-	for i := range c {
-		c[i], _ = unhex(s[2+i]) // it is JSON: they are digits
-	}
-	if c[0] != 0 || c[1] != 0 {
+	c, err := strconv.ParseUint(s[2:6], 16, 16)
+	if err != nil || c > 0xff {
 		return 0, 6
 	}
-	return c[2]<<4 | c[3], 6
-}
-
-func unhex(c byte) (byte, bool) {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0', true
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10, true
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10, true
-	}
-	return 0, false
+	return byte(c), 6
 }
 
 // spellPath: RFC 3986 §3.3, a segment's characters as they stand. Without ";",

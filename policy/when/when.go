@@ -65,7 +65,7 @@ func Compile(expr string) (*Condition, error) {
 		return nil, err
 	}
 	tree := checked.NativeRep()
-	return &Condition{program, refersToBody(tree), refersTo(tree, "path")}, nil
+	return &Condition{program, refersTo(tree, isBody), refersTo(tree, func(name string) bool { return name == "path" })}, nil
 }
 
 // NeedsBody says whether the expression looks at what the body says. Without
@@ -93,23 +93,16 @@ func (c *Condition) Eval(in *Input) Outcome {
 	return Unknown
 }
 
-// refersTo says whether a name in the tree stands for a variable, likewise.
-func refersTo(tree *ast.AST, variable string) bool {
+// refersTo says whether any name in the tree is one that counts. A name that a
+// macro binds and that is spelled alike does too.
+func refersTo(tree *ast.AST, counts func(name string) bool) bool {
 	for _, ref := range tree.ReferenceMap() {
-		if ref.Name == variable {
+		if counts(ref.Name) {
 			return true
 		}
 	}
 	return false
 }
 
-// refersToBody says whether any name in the tree stands for the body. A name
-// that a macro binds and that is spelled alike counts too.
-func refersToBody(tree *ast.AST) bool {
-	for _, ref := range tree.ReferenceMap() {
-		if ref.Name == "json" || strings.HasPrefix(ref.Name, "graphql.") {
-			return true
-		}
-	}
-	return false
-}
+// isBody says whether a variable is made of the body.
+func isBody(name string) bool { return name == "json" || strings.HasPrefix(name, "graphql.") }
