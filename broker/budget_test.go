@@ -222,6 +222,8 @@ func TestBudgetRefusesWhatIsUnclear(t *testing.T) {
 		{"a twin of the type", "/pay", `{"amount":1}`, asJSON("Content_Type", "text/plain"), broker.CodeBadRequest, form},
 		{"another charset", "/pay", `{"amount":1}`, http.Header{"Content-Type": {"application/json; charset=utf-7"}}, broker.CodeBadRequest, form},
 		{"in the query", "/pay?x=1&%61mount%5B%5D=500", `{"amount":1}`, asJSON(), broker.CodeBadRequest, held + "a parameter of the query has the name amount too"},
+		{"in the query, before a NUL", "/pay?amount%00x=500", `{"amount":1}`, asJSON(), broker.CodeBadRequest, held + "a parameter of the query has the name amount too"},
+		{"in the query, as an object", "/pay?amount.x=500", `{"amount":1}`, asJSON(), broker.CodeBadRequest, held + "a parameter of the query has the name amount too"},
 		{"in the query, in other letters", "/pay?x=1;Amount=500", `{"amount":1}`, asJSON(), broker.CodeBadRequest, held + "a parameter of the query has the name amount too"},
 	} {
 		if _, code, message := k.spendAt(t, "example.com", c.path, c.body, c.header); code != c.code || message != c.want {
