@@ -5,12 +5,10 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"sync/atomic"
-	"time"
 
 	"agentvault/broker/http1"
 )
@@ -37,14 +35,19 @@ func PlainErrors(srv *http.Server, ln net.Listener, e Entrance) net.Listener {
 		return ctx
 	}
 	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if p, ok := r.Context().Value(plainErrorKey{}).(*plainErrorConn); ok {
+		p, ok := r.Context().Value(plainErrorKey{}).(*plainErrorConn)
+		if ok {
 			p.busy.Store(true)
 		}
 		handler.ServeHTTP(w, r)
+		if ok && r.ContentLength != 0 {
+			p.sending.Store(true)
+		}
 	})
 	srv.ConnState = func(c net.Conn, state http.ConnState) {
 		if p, ok := c.(*plainErrorConn); ok && state == http.StateIdle {
 			p.busy.Store(false)
+			p.sending.Store(false)
 		}
 		if connState != nil {
 			connState(c, state)
@@ -75,7 +78,7 @@ type plainErrorConn struct {
 	http1.HalfClosed
 	entrance Entrance
 	busy     atomic.Bool // between a handler's start and the connection's next idling
-	unread   atomic.Bool // the last request was answered before it had ended
+	sending  atomic.Bool // the last request had a body, of which more may come
 }
 
 // Read reads one byte at a time only where net/http looks for a client that goes.
@@ -113,17 +116,11 @@ func (c *plainErrorConn) CloseWrite() error {
 	return nil
 }
 
-// What an agent may go on sending before its connection ends.
-const (
-	lingerTime = 500 * time.Millisecond
-	lingerMost = 4 << 20 // bytes
-)
-
 // Close lets an agent that is still sending take its answer: closing at once would
 // make the kernel send a reset, and the answer would be lost.
 func (c *plainErrorConn) Close() error {
-	if c.unread.Swap(false) && c.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, lingerMost)) // whatever it was
+	if c.sending.Swap(false) {
+		http1.Linger(c.Conn)
 	}
 	return c.HalfClosed.Close()
 }

@@ -109,9 +109,6 @@ type duplex struct {
 func (d *duplex) WriteHeader(status int) {
 	if status >= http.StatusOK && !d.body.whole.Load() {
 		d.Header()["Connection"] = []string{"close"}
-		if c, ok := d.body.in.Context().Value(plainErrorKey{}).(*plainErrorConn); ok {
-			c.unread.Store(true)
-		}
 	}
 	d.ResponseWriter.WriteHeader(status)
 }

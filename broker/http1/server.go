@@ -200,7 +200,7 @@ func (s *Server) exchange(c *conn, h *head) bool {
 	case !w.close && c.drain(w.body):
 		return true
 	}
-	c.linger()
+	Linger(c.Conn)
 	return false
 }
 
@@ -218,9 +218,10 @@ func (s *Server) handle(w *response, r *http.Request) (whole bool) {
 // What an agent may go on sending behind an answer that came before its body was
 // read.
 const (
-	maxRest    = 256 << 10
-	restTime   = 2 * time.Second
-	lingerTime = 500 * time.Millisecond
+	maxRest     = 256 << 10
+	restTime    = 2 * time.Second
+	lingerPause = 500 * time.Millisecond // between two reads
+	lingerTime  = 5 * time.Second        // in all
 )
 
 // drain reads what is left of a body, so that the next request can be read.
@@ -236,11 +237,24 @@ func (c *conn) drain(b *body) bool {
 	return true
 }
 
-// linger lets an agent that is still sending take its answer: closing at once
-// would make the kernel send a reset, and the answer would be lost.
-func (c *conn) linger() {
-	if h, ok := c.Conn.(interface{ CloseWrite() error }); ok && h.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
-		_, _ = io.Copy(io.Discard, io.LimitReader(c.Conn, maxRest)) // whatever it was
+// Linger lets an agent that is still sending take its answer before c is closed:
+// closing at once would make the kernel send a reset, and the answer would be
+// lost. What comes meanwhile is thrown away, however much it is: many clients
+// look for an answer only once they have sent everything.
+func Linger(c net.Conn) {
+	h, ok := c.(interface{ CloseWrite() error })
+	if !ok || h.CloseWrite() != nil {
+		return
+	}
+	var rest [16 << 10]byte
+	for end := time.Now().Add(lingerTime); ; {
+		now := time.Now()
+		if now.After(end) || c.SetReadDeadline(now.Add(lingerPause)) != nil {
+			return
+		}
+		if _, err := c.Read(rest[:]); err != nil {
+			return
+		}
 	}
 }
 
