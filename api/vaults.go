@@ -181,7 +181,7 @@ func (s *server) serviceStates(ctx context.Context, c call[byName]) (ServiceStat
 	states, err := s.Registry.ServiceStates(ctx, c.caller, c.in.Name)
 	out := ServiceStateList{Services: []ServiceState{}}
 	for _, x := range states {
-		st := ServiceState{Name: x.Name, State: x.State, Keys: texts(x.Keys), Missing: texts(x.Missing)}
+		st := ServiceState{Name: x.Name, State: x.State, Keys: texts(x.Keys), Missing: texts(x.Missing), Connects: x.Connects}
 		if !x.LastUsedAt.IsZero() {
 			st.LastUsedAt = &x.LastUsedAt
 		}

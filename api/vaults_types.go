@@ -120,6 +120,7 @@ type ServiceState struct {
 	State      string     `json:"state" enum:"usable,credential_missing,disabled,expired"`
 	Keys       []string   `json:"keys" doc:"Of the credentials that it injects."`
 	Missing    []string   `json:"missing" doc:"Those of them without a value."`
+	Connects   string     `json:"connects" doc:"That of them which a person obtains by signing in at an authorization server. Empty: none."`
 	LastUsedAt *time.Time `json:"last_used_at" doc:"When a request last went out by it, and nothing was wrong. Null: never, as far as the request log knows."`
 	ExpiresAt  *time.Time `json:"expires_at" doc:"When it ends, or ended. Null: never."`
 }

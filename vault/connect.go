@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,7 @@ const (
 type Connection struct {
 	URL       string // where the person signs in
 	State     string
+	Redirect  string // where they come back
 	ExpiresAt time.Time
 }
 
@@ -46,6 +48,7 @@ type begun struct {
 	CodeExchange
 	key     string // of the credential
 	auth    string // as it was declared
+	page    string // of this server, where the person comes back; "": on loopback
 	expires time.Time
 }
 
@@ -87,7 +90,7 @@ func (l *connections) take(state, userID string, now time.Time) (begun, bool) {
 
 // BeginConnection says where a person signs in so that a service gets its refresh
 // token (RFC 6749 §4.1, RFC 7636). The authorization server sends them back to
-// redirect, a port of loopback (RFC 8252 §7.3).
+// redirect, a port of loopback (RFC 8252 §7.3); "" is a page of this server.
 func (r *Registry) BeginConnection(ctx context.Context, c Caller, vaultName, service, redirect string) (Connection, error) {
 	var b begun
 	var in inject.Connecter
@@ -107,7 +110,12 @@ func (r *Registry) BeginConnection(ctx context.Context, c Caller, vaultName, ser
 	if err != nil {
 		return Connection{}, err
 	}
-	if !isLoopback(redirect) {
+	if redirect == "" {
+		if redirect, err = r.pageFor(in.Authorizer()); err != nil {
+			return Connection{}, err
+		}
+		b.page = redirect
+	} else if !isLoopback(redirect) {
 		return Connection{}, badRequest("redirect_uri: it is http:// to 127.0.0.1 or [::1] with a port and a path")
 	}
 	now := r.now()
@@ -116,21 +124,41 @@ func (r *Registry) BeginConnection(ctx context.Context, c Caller, vaultName, ser
 	if !r.connections.put(b.SignIn.State, b, now) {
 		return Connection{}, refuse(CodeUnavailable, "too many accounts are being connected; try again in some minutes")
 	}
-	return Connection{URL: in.AuthorizationURL(b.SignIn), State: b.SignIn.State, ExpiresAt: b.expires}, nil
+	return Connection{URL: in.AuthorizationURL(b.SignIn), State: b.SignIn.State, Redirect: redirect, ExpiresAt: b.expires}, nil
+}
+
+// pageFor is the page of this server to which an authorization server sends people
+// back. Each has its own, so that none can pass a code off as another's, to have
+// it sent to the token endpoint of a service of its choice (RFC 9700 §4.4.2.2).
+func (r *Registry) pageFor(authorizer string) (string, error) {
+	switch page := r.callbackURL(); {
+	case page == "":
+		return "", badRequest("redirect_uri: it is missing; this server has no page to come back to")
+	case !strings.HasPrefix(page, "https://") && !isLoopback(page): // RFC 9700 §2.6
+		return "", badRequest("this server's base_url is neither https:// nor an address of loopback, and codes do not travel in clear; connect with `agent-vault credential connect`")
+	default:
+		return page + url.PathEscape(authorizer), nil
+	}
+}
+
+// connects is what connects an account of the service, with the credential that a
+// person obtains so; nil where there is no account.
+func connects(s Service) (in inject.Connecter, key string) {
+	parsed, err := inject.Parse(s.Auth)
+	if in, ok := parsed.(inject.Connecter); ok && err == nil && in.Connects() != "" {
+		return in, in.Connects()
+	}
+	return nil, ""
 }
 
 // connecter is the service's, with the credential that it obtains.
 func connecter(s Service) (in inject.Connecter, key, auth string, err error) {
-	parsed, err := inject.Parse(s.Auth)
-	if err != nil {
-		return nil, "", "", err
-	}
-	in, ok := parsed.(inject.Connecter)
-	if !ok || in.Connects() == "" {
+	in, key = connects(s)
+	if in == nil {
 		return nil, "", "", badRequest("service %q: it has no account to connect; its auth needs the grant refresh_token and an authorization_url", s.Name)
 	}
 	spelled, err := s.Auth.MarshalJSON()
-	return in, in.Connects(), string(spelled), err
+	return in, key, string(spelled), err
 }
 
 // isLoopback reports whether a code that is sent there reaches the machine that the
@@ -145,8 +173,9 @@ func isLoopback(spelled string) bool {
 }
 
 // FinishConnection trades the code that a person came back with for the refresh
-// token, and stores it in one transaction. A code is tried once.
-func (r *Registry) FinishConnection(ctx context.Context, c Caller, state, code string) (Connected, error) {
+// token, and stores it in one transaction. A code is tried once. page is the one of
+// this server to which it came; "": it came to loopback.
+func (r *Registry) FinishConnection(ctx context.Context, c Caller, state, code, page string) (Connected, error) {
 	if err := r.readAs(ctx, c, actCredentials, func(tx Tx) error { return r.asNow(tx, &c, actCredentials) }); err != nil {
 		return Connected{}, err
 	}
@@ -156,6 +185,9 @@ func (r *Registry) FinishConnection(ctx context.Context, c Caller, state, code s
 	b, ok := r.connections.take(state, c.user.ID, r.now())
 	if !ok {
 		return Connected{}, refuse(CodeNotFound, "this connection is not known: it has ended, was finished before, or was begun by another person or before the server was started; begin again")
+	}
+	if page != b.page {
+		return Connected{}, badRequest("redirect_uri: the answer did not come from the authorization server that was asked, or not to where it was to come; nothing was stored")
 	}
 	if err := r.readAs(ctx, c, actCredentials, func(tx Tx) error { // they may have lost the role
 		_, err := r.inVault(tx, c, actCredentials, b.Vault)

@@ -43,6 +43,7 @@ type fixture struct {
 	heldDigest                                 string  // of a newCast: the digest of its held request
 
 	exchanged []vault.CodeExchange // of accounts that were connected
+	callback  string               // Options.CallbackURL
 	states    map[string][]string  // of a newCast: of connections that were begun, by the user's id
 
 	loginToken, sessionToken, agentToken string // the owner's, the session's, the agent's
@@ -66,7 +67,7 @@ func newEmpty(t *testing.T, change ...func(*vault.Options)) *fixture {
 	})
 	f := &fixture{db: db, dir: dir, key: seal.NewKey()}
 	o := vault.Options{
-		Store: db, Key: f.key, Now: f.now, Exchange: f.exchange,
+		Store: db, Key: f.key, Now: f.now, Exchange: f.exchange, CallbackURL: func() string { return f.callback },
 		ProxyURL: func() string { return "http://127.0.0.1:14321/proxy" },
 		Published: func(ctx context.Context, rev int64) error {
 			if f.published == nil {

@@ -115,7 +115,7 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"EnableService", vaultMembers, changes, []any{mainVault, "stripe", false}},
 		{"Events", vaultMembers, reads, []any{mainVault, int64(0), 10}},
 		{"Events", owners, reads, []any{"", int64(0), 10}},
-		{"FinishConnection", hiddenConnection, changes, []any{f.begun, "the-code"}},
+		{"FinishConnection", hiddenConnection, changes, []any{f.begun, "the-code", ""}},
 		{"FollowRequests", vaultMembers, reads, []any{vault.RequestFilter{Vault: mainVault, After: "0"}, time.Duration(0), (<-chan struct{})(nil)}},
 		{"GrantService", freshAdmins, changes, []any{"part-robot", mainVault, "stripe", time.Hour, int64(5)}},
 		{"GrantVault", freshAdmins, changes, []any{"robot", mainVault, vault.Grant{Role: vault.VaultProxy, Services: []string{"stripe"}}}},

@@ -37,6 +37,11 @@ type Options struct {
 	// connects no accounts.
 	Exchange func(ctx context.Context, x CodeExchange) (inject.Token, error)
 
+	// CallbackURL returns the address of the pages to which authorization servers
+	// send people back, one below it for each; it ends in a slash. Nil, or "": there
+	// are none.
+	CallbackURL func() string
+
 	// KnownHosts are those of APIs that are widely known, in A-labels: a person is
 	// warned of what looks like one.
 	KnownHosts []string
@@ -59,6 +64,7 @@ type Registry struct {
 	recorded    func(context.Context)
 	proxyURL    func() string
 	exchange    func(context.Context, CodeExchange) (inject.Token, error)
+	callbackURL func() string
 	knownHosts  []string
 	development bool
 	clock       func() time.Time
@@ -80,7 +86,7 @@ func New(o Options) (*Registry, error) {
 	}
 	r := &Registry{
 		store: o.Store, key: o.Key, published: o.Published, recorded: o.Recorded, proxyURL: o.ProxyURL,
-		exchange: o.Exchange, knownHosts: o.KnownHosts, development: o.Development, clock: o.Now, log: o.Log,
+		exchange: o.Exchange, callbackURL: o.CallbackURL, knownHosts: o.KnownHosts, development: o.Development, clock: o.Now, log: o.Log,
 	}
 	if r.published == nil {
 		r.published = func(context.Context, int64) error { return nil }
@@ -95,6 +101,9 @@ func New(o Options) (*Registry, error) {
 		r.exchange = func(context.Context, CodeExchange) (inject.Token, error) {
 			return inject.Token{}, refuse(CodeUnavailable, "this server connects no accounts")
 		}
+	}
+	if r.callbackURL == nil {
+		r.callbackURL = func() string { return "" }
 	}
 	if r.clock == nil {
 		r.clock = time.Now

@@ -19,6 +19,7 @@ type ServiceState struct {
 	State      string
 	Keys       []string  // of the credentials that it injects
 	Missing    []string  // those of Keys without a value
+	Connects   string    // that of Keys which a person obtains by signing in elsewhere; "": none
 	LastUsedAt time.Time // zero: never, as far as the request log knows
 	ExpiresAt  time.Time // zero: never
 }
@@ -50,6 +51,7 @@ func (r *Registry) ServiceStates(ctx context.Context, c Caller, vaultName string
 
 func (v *Vault) state(s Service, now time.Time) ServiceState {
 	st := ServiceState{Name: s.Name, State: StateUsable, ExpiresAt: s.ExpiresAt, Keys: s.Keys()}
+	_, st.Connects = connects(s)
 	for _, key := range st.Keys {
 		if _, ok := v.Credentials[key]; !ok {
 			st.Missing = append(st.Missing, key)

@@ -16,6 +16,8 @@ func TestServiceStates(t *testing.T) {
 		{"name": "ended", "host": "d.example.com", "expires_at": "2001-02-03T04:05:06Z", "auth": {"type": "passthrough"}},
 		{"name": "open", "host": "c.example.com", "auth": {"type": "passthrough"}}]`), nil, false)
 	must(t, err)
+	_, err = f.AddServices(ctx, f.owner, mainVault, services(t, mailService), nil, false)
+	must(t, err)
 	used := f.request("b", f.sessionID, "GET", "https://api.stripe.com:443", "/", 200, "")
 	used.VaultID, used.Service = f.get(t, mainVault).ID, "stripe"
 	f.log(t, vault.RequestBatch{Requests: []vault.Request{used}})
@@ -27,5 +29,6 @@ func TestServiceStates(t *testing.T) {
 		{Name: "off", State: vault.StateDisabled, Keys: []string{"NO_KEY"}, Missing: []string{"NO_KEY"}},
 		{Name: "ended", State: vault.StateExpired, ExpiresAt: time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)},
 		{Name: "open", State: vault.StateUsable},
+		{Name: "mail", State: vault.StateCredentialMissing, Keys: []string{"MAIL_REFRESH"}, Missing: []string{"MAIL_REFRESH"}, Connects: "MAIL_REFRESH"},
 	}, got)
 }

@@ -51,7 +51,8 @@ type oauth2Auth struct {
 	Header string  `json:"header"` // default Authorization
 	Prefix *string `json:"prefix"` // default "Bearer "
 
-	endpoint *url.URL
+	endpoint   *url.URL
+	authorizer string // the host of AuthorizeAt, with a port that is not the usual one
 }
 
 var _ = register("oauth2", func(a oauth2Auth) (Injector, error) {
@@ -69,9 +70,11 @@ var _ = register("oauth2", func(a oauth2Auth) (Injector, error) {
 		if a.ClientIDLiteral == "" {
 			return nil, fieldErrorf("authorization_url", "it needs a client_id_literal: who connects an account gets to see the id")
 		}
-		if _, err := endpointURL("authorization_url", a.AuthorizeAt); err != nil {
+		u, err := endpointURL("authorization_url", a.AuthorizeAt)
+		if err != nil {
 			return nil, err
 		}
+		a.authorizer = u.Host
 	}
 	if err := a.checkClient(); err != nil {
 		return nil, err

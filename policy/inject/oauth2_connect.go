@@ -16,6 +16,9 @@ type Connecter interface {
 	// Connects is the credential that is obtained; "" where the service does not say
 	// where to sign in.
 	Connects() (key string)
+	// Authorizer is the authorization server: its host in A-labels, with a port that
+	// is not the usual one.
+	Authorizer() string
 	// AuthorizationURL is where a person is sent.
 	AuthorizationURL(s SignIn) string
 	// Exchange trades the code for the credential, which is in the Token's Rotated.
@@ -40,6 +43,8 @@ func (a oauth2Auth) Connects() string {
 	}
 	return a.RefreshToken
 }
+
+func (a oauth2Auth) Authorizer() string { return a.authorizer }
 
 func (a oauth2Auth) AuthorizationURL(s SignIn) string {
 	conf := oauth2.Config{ClientID: a.ClientIDLiteral, Endpoint: oauth2.Endpoint{AuthURL: a.AuthorizeAt}, RedirectURL: s.Redirect, Scopes: a.Scopes}
