@@ -15,7 +15,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // paths spells a path for each pattern of the table.
 func (f *fixture) path(pattern string) string {
 	return strings.NewReplacer("/{$}", "/", "/static/{hash}/{name}", f.pages.Asset("app.css"), "{id}", "1", "{token}", "av_join_x",
-		"{vault}", "default", "{entry}", "github", "{service}", "github", "{key}", "GITHUB_TOKEN", "{file}", "agent-vault-ca.der").Replace(pattern)
+		"{vault}", "default", "{entry}", "github", "{service}", "github", "{key}", "GITHUB_TOKEN", "{file}", "agent-vault-ca.der", "{server}", "login.test").Replace(pattern)
 }
 
 // Every route has the headers, whatever it answers and whoever asks.

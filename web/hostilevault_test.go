@@ -25,7 +25,7 @@ func vaultAnswer(path string) any {
 	}
 	switch last := path[strings.LastIndexByte(path, '/')+1:]; {
 	case last == "state":
-		return api.ServiceStateList{Services: []api.ServiceState{{Name: "x", State: "credential_missing", Keys: []string{"x"}, Missing: []string{"x"}, LastUsedAt: &now}}}
+		return api.ServiceStateList{Services: []api.ServiceState{{Name: "x", State: "credential_missing", Keys: []string{"x"}, Missing: []string{"x"}, Connects: "x", LastUsedAt: &now}}}
 	case last == "members":
 		return api.MemberList{Members: []api.MemberInfo{{Email: "x", Role: "admin"}}}
 	case last == "review":

@@ -56,6 +56,7 @@ type fixture struct {
 	pages   *web.Pages
 	owner   *api.Client // signed in; nil without an owner
 	db      *store.DB
+	codes   []vault.CodeExchange // that were traded
 	key     seal.Key
 	stop    chan struct{} // closed: the server stops
 }
@@ -91,7 +92,7 @@ func newEmpty(t testing.TB) *fixture {
 		}
 	})
 	f.db, f.key, f.stop = db, seal.NewKey(), make(chan struct{})
-	registry, err := vault.New(vault.Options{Store: db, Key: f.key, Now: f.clock.now})
+	registry, err := vault.New(vault.Options{Store: db, Key: f.key, Now: f.clock.now, Exchange: f.exchange, CallbackURL: func() string { return f.base + web.CallbackPath }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -140,6 +140,7 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 		Exchange: func(ctx context.Context, x vault.CodeExchange) (inject.Token, error) {
 			return i.broker.ExchangeCode(ctx, x)
 		},
+		CallbackURL: func() string { return i.baseURL() + web.CallbackPath },
 	}); err != nil {
 		return err
 	}

@@ -43,6 +43,9 @@ var screens = []screen{
 	{name: "catalog-entry", path: "/vaults/default/catalog/github"},
 	{name: "own-service", path: "/vaults/default/services?host=new.test", open: true},
 	{name: "service", path: "/vaults/default/services/api", open: true},
+	{name: "connect", path: "/vaults/default/services/mail", click: "form[action$='/connect'] button", then: "a[rel*=noreferrer]"},
+	{name: "come-back", path: "/connect/callback/login.test?state=s&code=c", out: true},
+	{name: "come-back-refused", path: "/connect/callback/login.test?state=s&error=access_denied&error_description=" + strings.Repeat("w", 300), out: true},
 	{name: "credential", path: "/vaults/default/credentials/API_KEY", open: true},
 	{name: "approvals", path: "/vaults/default/approvals"},
 	{name: "approval", path: "/vaults/default/approvals/1"},
@@ -108,6 +111,7 @@ func newShowroom(t *testing.T) *showroom {
 	must(t, s.owner.RevokeAgent(ctx, "deploy-bot"))
 	_, err = s.owner.InviteAgent(ctx, api.AgentInviteRequest{Name: "reporter", Vaults: []api.AgentVault{{VaultName: "default", VaultRole: "proxy", Services: []string{"api", "open"}}}})
 	must(t, err)
+	s.post("/v1/vaults/default/services", s.owner.Token, `{"services":[{"name":"mail","host":"mail.test","auth":`+connectedAuth+`}]}`).object(t, 201)
 	s.holds(t)
 	for _, host := range []string{"api.test", "open.test", "unknown.test", "down.test"} {
 		s.send("GET", "/proxy/"+host+"/v1/things", s.token, "")
