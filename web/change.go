@@ -127,23 +127,77 @@ func lines(name string, value json.RawMessage) ([]string, error) {
 	if value == nil {
 		return nil, nil
 	}
-	if name == "rules" {
-		var rules []struct {
+	switch name {
+	case "rules":
+		return ruleLines(value)
+	case "limits":
+		return limitLines("", value)
+	}
+	return spelled("", value)
+}
+
+// ruleLines are rules in words, each followed by what else it has.
+func ruleLines(value json.RawMessage) (words []string, err error) {
+	var rules []map[string]json.RawMessage
+	if err := json.Unmarshal(value, &rules); err != nil {
+		return nil, err
+	}
+	for _, fields := range rules {
+		var r struct {
 			Action, Preset, When string
 			Methods, Paths       []string
 		}
-		err := json.Unmarshal(value, &rules)
-		var words []string
-		for _, r := range rules {
-			words = append(words, shown.Rule(r.Action, r.Methods, r.Paths, r.Preset, r.When))
+		b, err := json.Marshal(fields)
+		if err != nil {
+			return nil, err
 		}
-		return words, err
+		if err := json.Unmarshal(b, &r); err != nil {
+			return nil, err
+		}
+		words = append(words, shown.Rule(r.Action, r.Methods, r.Paths, r.Preset, r.When))
+		for _, name := range slices.Sorted(maps.Keys(fields)) {
+			var more []string
+			switch name {
+			case "action", "methods", "paths", "preset", "when":
+			case "limits":
+				more, err = limitLines("of these at most ", fields[name])
+			case "expires_at":
+				more, err = spelled("this rule ends ", fields[name])
+			default: // none is hidden
+				more, err = spelled(name+": ", fields[name])
+			}
+			if err != nil {
+				return nil, err
+			}
+			words = append(words, more...)
+		}
 	}
+	return words, nil
+}
+
+// limitLines are limits, one in a line, as the CLI takes them.
+func limitLines(prefix string, value json.RawMessage) (words []string, err error) {
+	var limits []map[string]json.RawMessage
+	if err := json.Unmarshal(value, &limits); err != nil {
+		return nil, err
+	}
+	for _, l := range limits {
+		fields := make([]string, 0, len(l))
+		for _, name := range slices.Sorted(maps.Keys(l)) {
+			fields = append(fields, name+"="+shown.Plain(strings.Trim(string(l[name]), `"`)))
+		}
+		words = append(words, prefix+strings.Join(fields, ","))
+	}
+	return words, nil
+}
+
+// spelled are the lines of any value.
+func spelled(prefix string, value json.RawMessage) ([]string, error) {
 	var v any
 	if err := json.Unmarshal(value, &v); err != nil {
 		return nil, err
 	}
-	return spell("", v), nil
+	return spell(prefix, v), nil
 }
 
 // spell writes a JSON value in lines: of an object, its type first, then

@@ -16,6 +16,8 @@ type serviceView struct {
 	State api.ServiceState
 	Host  string
 	Rows  []row
+
+	Limits []api.LimitInfo // its own and those of its rules, with what is used up
 }
 
 func servicePage(v *visit) error { return v.showService(nil) }
@@ -42,6 +44,11 @@ func (v *visit) showService(refused *api.ClientError) error {
 	if p.Rows, err = rows(nil, declared); err != nil {
 		return err
 	}
+	limits, err := v.client.ServiceLimits(v.ctx(), vaultName, name)
+	if err != nil {
+		return err
+	}
+	p.Limits = limits.Limits
 	for i := range p.Rows {
 		if strings.HasPrefix(p.Rows[i].Label, "Description") {
 			p.Rows[i].Label = "Description, in the words of who added it or asked for it"

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
@@ -166,6 +167,24 @@ func TestService(t *testing.T) {
 	b.post(at, "do", "remove").status(404)
 	b.get(at).status(404)
 	b.get("/vaults/default/services/stripe").says("STRIPE_KEY has no value")
+}
+
+// The page of a service says what it lets through, how much of that, and until when.
+func TestLimitsAreShown(t *testing.T) {
+	f := stocked(t)
+	b := f.signedIn()
+	var r api.AddServicesRequest
+	if err := json.Unmarshal([]byte(`{"services": [{"name": "shop", "host": "shop.example.com", "auth": {"type": "passthrough"},
+		"limits": [{"requests": 100000, "window": "1m", "per": "agent"}, {"budget": "600.50", "field": "amount", "window": "24h"}],
+		"rules": [{"methods": ["POST"], "paths": ["/pay"], "when": "json.amount < 5.0", "limits": [{"uses": 3}], "expires_at": "2099-01-02T15:04:05Z"}, {}]}]}`), &r); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.client().AddServices(t.Context(), "default", r); err != nil {
+		t.Fatal(err)
+	}
+	b.get("/vaults/default/services/shop").status(200).says(
+		"per=agent,requests=100000,window=1m", "budget=600.50,field=amount,window=24h",
+		"allow POST on /pay if json.amount < 5.0", "of these at most uses=3", "this rule ends 2099-01-02T15:04:05Z", "What is used up", "of rule 0", "0 used, 3 left")
 }
 
 func TestCredential(t *testing.T) {
