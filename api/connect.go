@@ -12,14 +12,14 @@ type connectIn struct {
 
 // A ConnectRequest asks where a person signs in.
 type ConnectRequest struct {
-	RedirectURI string `json:"redirect_uri,omitempty" doc:"Where the authorization server sends the person back: http:// to 127.0.0.1 or [::1] with a port and a path. Left out: a page of this server."`
+	RedirectURI string `json:"redirect_uri,omitempty" doc:"Where the authorization server sends the person back: http:// to 127.0.0.1 or [::1] with a port and a path, to which the host of the authorization server is added. Left out: a page of this server."`
 }
 
 // A Connection is a person's way to an authorization server and back.
 type Connection struct {
 	URL         string    `json:"url" doc:"Where the person signs in."`
 	State       string    `json:"state" doc:"It comes back with the code, and must be this."`
-	RedirectURI string    `json:"redirect_uri" doc:"Where they come back. The client must be registered with it."`
+	RedirectURI string    `json:"redirect_uri" doc:"Where they come back, of each authorization server to another path. The client must be registered with it."`
 	ExpiresAt   time.Time `json:"expires_at"`
 }
 

@@ -90,7 +90,8 @@ func (l *connections) take(state, userID string, now time.Time) (begun, bool) {
 
 // BeginConnection says where a person signs in so that a service gets its refresh
 // token (RFC 6749 §4.1, RFC 7636). The authorization server sends them back to
-// redirect, a port of loopback (RFC 8252 §7.3); "" is a page of this server.
+// redirect, a port of loopback (RFC 8252 §7.3), below a path of its own; "" is a page
+// of this server.
 func (r *Registry) BeginConnection(ctx context.Context, c Caller, vaultName, service, redirect string) (Connection, error) {
 	var b begun
 	var in inject.Connecter
@@ -117,6 +118,8 @@ func (r *Registry) BeginConnection(ctx context.Context, c Caller, vaultName, ser
 		b.page = redirect
 	} else if !isLoopback(redirect) {
 		return Connection{}, badRequest("redirect_uri: it is http:// to 127.0.0.1 or [::1] with a port and a path")
+	} else {
+		redirect = strings.TrimSuffix(redirect, "/") + "/" + url.PathEscape(in.Authorizer())
 	}
 	now := r.now()
 	b.UserID, b.User, b.expires = c.user.ID, c.user.Email, now.Add(ConnectTTL)
@@ -128,8 +131,9 @@ func (r *Registry) BeginConnection(ctx context.Context, c Caller, vaultName, ser
 }
 
 // pageFor is the page of this server to which an authorization server sends people
-// back. Each has its own, so that none can pass a code off as another's, to have
-// it sent to the token endpoint of a service of its choice (RFC 9700 §4.4.2.2).
+// back. Each has its own, as on loopback, so that none can pass a code off as
+// another's, to have it sent to the token endpoint of a service of its choice
+// (RFC 9700 §4.4.2.2).
 func (r *Registry) pageFor(authorizer string) (string, error) {
 	switch page := r.callbackURL(); {
 	case page == "":

@@ -63,7 +63,7 @@ func TestConnecting(t *testing.T) {
 	if q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43 || len(q.Get("state")) < 32 || q.Get("state") != n.State {
 		t.Errorf("%s", n.URL)
 	}
-	for name, want := range map[string]string{"response_type": "code", "client_id": "app", "redirect_uri": loopback, "scope": "read send", "access_type": "offline"} {
+	for name, want := range map[string]string{"response_type": "code", "client_id": "app", "redirect_uri": loopback + "/login.example.com", "scope": "read send", "access_type": "offline"} {
 		if q.Get(name) != want {
 			t.Errorf("%s is %q, want %q", name, q.Get(name), want)
 		}
@@ -78,7 +78,7 @@ func TestConnecting(t *testing.T) {
 		t.Errorf("stored %q", got)
 	}
 	x := f.exchanged[0]
-	if x.SignIn.Redirect != loopback || x.SignIn.Verifier == "" || strings.Contains(n.URL, x.SignIn.Verifier) || x.User == "" {
+	if x.SignIn.Redirect != loopback+"/login.example.com" || x.SignIn.Verifier == "" || strings.Contains(n.URL, x.SignIn.Verifier) || x.User == "" {
 		t.Errorf("exchanged %+v", x)
 	}
 	events, err := f.Events(t.Context(), f.owner, mainVault, 0, 1)

@@ -49,7 +49,8 @@ which it ends, although nothing answers there.`,
 	return c
 }
 
-// callbackPath is where the browser comes back to, on loopback (RFC 8252 §7.3).
+// callbackPath is where the browser comes back to, on loopback (RFC 8252 §7.3): below
+// it each authorization server has a path of its own.
 const callbackPath = "/callback"
 
 func connect(c *cobra.Command, vaultName, service string, paste bool) (done api.Connected, err error) {
@@ -69,7 +70,7 @@ func connect(c *cobra.Command, vaultName, service string, paste bool) (done api.
 	fmt.Fprintf(std.err, "Open this address in a browser and sign in:\n\n  %s\n\n", plain(begun.URL))
 	var code string
 	if paste {
-		code, err = pastedCode(std, begun.State)
+		code, err = pastedCode(std, begun)
 	} else {
 		code, err = awaitCode(c.Context(), ln, begun)
 	}
@@ -82,16 +83,16 @@ func connect(c *cobra.Command, vaultName, service string, paste bool) (done api.
 }
 
 // pastedCode reads the address at which a browser ended.
-func pastedCode(std stdio, state string) (string, error) {
+func pastedCode(std stdio, begun api.Connection) (string, error) {
 	line, err := askLine(std, "The address at which the browser ends: ")
 	if err != nil {
 		return "", err
 	}
 	u, err := url.Parse(line)
-	if err != nil || u.RawQuery == "" {
-		return "", hint(errors.New("that is not the address of a browser that was sent back"), "it begins with http://127.0.0.1 and has a code in it")
+	if err != nil || u.RawQuery == "" || u.Scheme+"://"+u.Host+u.EscapedPath() != begun.RedirectURI {
+		return "", hint(errors.New("that is not the address of a browser that was sent back"), "it begins with %s and has a code in it", begun.RedirectURI)
 	}
-	return codeOf(u.Query(), state)
+	return codeOf(u.Query(), begun.State)
 }
 
 // codeOf is the code that an authorization server sent (RFC 6749 §4.1.2).
@@ -121,7 +122,7 @@ func awaitCode(ctx context.Context, ln net.Listener, begun api.Connection) (stri
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Referrer-Policy", "no-referrer")
-		if r.Method != http.MethodGet || r.URL.Path != callbackPath || r.Host != ln.Addr().String() || r.URL.Query().Get("state") != begun.State {
+		if r.Method != http.MethodGet || "http://"+r.Host+r.URL.EscapedPath() != begun.RedirectURI || r.URL.Query().Get("state") != begun.State {
 			http.Error(w, "this is not what is waited for", http.StatusBadRequest)
 			return
 		}

@@ -32,7 +32,7 @@ func TestAwaitCode(t *testing.T) {
 		}
 		came := make(chan answer, 1)
 		go func() {
-			code, err := awaitCode(t.Context(), ln, api.Connection{State: "ours", ExpiresAt: time.Now().Add(time.Minute)})
+			code, err := awaitCode(t.Context(), ln, api.Connection{State: "ours", RedirectURI: at + "/callback/login.test", ExpiresAt: time.Now().Add(time.Minute)})
 			came <- answer{code, err}
 		}()
 		visit := func(address string) int {
@@ -46,12 +46,12 @@ func TestAwaitCode(t *testing.T) {
 			}
 			return resp.StatusCode
 		}
-		for _, stray := range []string{"/", "/callback", "/callback?code=a&state=another", "/favicon.ico?state=ours"} {
+		for _, stray := range []string{"/", "/callback", "/callback/login.test?code=a&state=another", "/callback?code=a&state=ours", "/callback/evil.test?code=a&state=ours", "/favicon.ico?state=ours"} {
 			if status := visit(at + stray); status != http.StatusBadRequest {
 				t.Errorf("%s got %d", stray, status)
 			}
 		}
-		if status := visit(at + "/callback?" + row.query); status != http.StatusOK {
+		if status := visit(at + "/callback/login.test?" + row.query); status != http.StatusOK {
 			t.Errorf("%s got %d", row.query, status)
 		}
 		a := <-came
