@@ -188,6 +188,9 @@ func (s *server) serviceStates(ctx context.Context, c call[byName]) (ServiceStat
 		if !x.ExpiresAt.IsZero() {
 			st.ExpiresAt = &x.ExpiresAt
 		}
+		if !x.TokenFailedAt.IsZero() {
+			st.TokenFailedAt = &x.TokenFailedAt
+		}
 		out.Services = append(out.Services, st)
 	}
 	return out, err

@@ -123,6 +123,8 @@ type ServiceState struct {
 	Connects   string     `json:"connects" doc:"That of them which a person obtains by signing in at an authorization server. Empty: none."`
 	LastUsedAt *time.Time `json:"last_used_at" doc:"When a request last went out by it, and nothing was wrong. Null: never, as far as the request log knows."`
 	ExpiresAt  *time.Time `json:"expires_at" doc:"When it ends, or ended. Null: never."`
+
+	TokenFailedAt *time.Time `json:"token_failed_at" doc:"When a token could last not be obtained for it, unless a request went out by it since, or one of its credentials was set. Null: not so."`
 }
 
 // ServiceStateList is the body of GET /v1/vaults/{name}/state, in the order of

@@ -3,6 +3,8 @@ package vault
 import (
 	"context"
 	"time"
+
+	"agentvault/policy/inject"
 )
 
 // What agents can do with a service.
@@ -22,6 +24,10 @@ type ServiceState struct {
 	Connects   string    // that of Keys which a person obtains by signing in elsewhere; "": none
 	LastUsedAt time.Time // zero: never, as far as the request log knows
 	ExpiresAt  time.Time // zero: never
+
+	// TokenFailedAt is when a token could last not be obtained for it, unless a
+	// request went out by it since, or one of Keys was set; zero: not so.
+	TokenFailedAt time.Time
 }
 
 // ServiceStates returns the state of each service of a vault, in their order.
@@ -39,6 +45,9 @@ func (r *Registry) ServiceStates(ctx context.Context, c Caller, vaultName string
 		for _, s := range v.Services {
 			st := v.state(s, r.now())
 			st.LastUsedAt = uses[s.Name]
+			if st.TokenFailedAt, err = v.tokenFailed(tx, s, st); err != nil {
+				return err
+			}
 			states = append(states, st)
 		}
 		return nil
@@ -47,6 +56,25 @@ func (r *Registry) ServiceStates(ctx context.Context, c Caller, vaultName string
 		return nil, err
 	}
 	return states, nil
+}
+
+// tokenFailed is the TokenFailedAt of a state that has everything else.
+func (v *Vault) tokenFailed(log Requests, s Service, st ServiceState) (time.Time, error) {
+	in, err := inject.Parse(s.Auth)
+	if _, mints := in.(inject.Minter); err != nil || !mints || st.State != StateUsable {
+		return time.Time{}, nil
+	}
+	since := st.LastUsedAt
+	for _, key := range st.Keys {
+		if set := v.Credentials[key].UpdatedAt; set.After(since) {
+			since = set
+		}
+	}
+	last, err := log.ListRequests(RequestQuery{VaultIDs: []string{v.ID}, Service: s.Name, Faults: []string{"credential_refresh_failed"}, Since: since, Limit: 1})
+	if err != nil || len(last) == 0 || !last[0].Time.After(since) {
+		return time.Time{}, err
+	}
+	return last[0].Time, nil
 }
 
 func (v *Vault) state(s Service, now time.Time) ServiceState {

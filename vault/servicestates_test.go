@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -18,9 +19,21 @@ func TestServiceStates(t *testing.T) {
 	must(t, err)
 	_, err = f.AddServices(ctx, f.owner, mainVault, services(t, mailService), nil, false)
 	must(t, err)
+	const minting = `[{"name": "%s", "host": "%s.example.com", "auth": {"type": "oauth2", "grant": "client_credentials", "token_url": "https://login.example.org/token", "client_id_literal": "app", "client_secret": "%s"}}]`
+	for _, s := range [][2]string{{"minting", "STRIPE_KEY"}, {"mended", "LATER_KEY"}} {
+		_, err = f.AddServices(ctx, f.owner, mainVault, services(t, fmt.Sprintf(minting, s[0], s[0], s[1])), nil, false)
+		must(t, err)
+	}
 	used := f.request("b", f.sessionID, "GET", "https://api.stripe.com:443", "/", 200, "")
 	used.VaultID, used.Service = f.get(t, mainVault).ID, "stripe"
 	f.log(t, vault.RequestBatch{Requests: []vault.Request{used}})
+	for _, s := range []string{"minting", "mended"} {
+		failed := f.request("f"+s, f.sessionID, "GET", "https://api.example.org:443", "/", 502, "credential_refresh_failed")
+		failed.VaultID, failed.Service = used.VaultID, s
+		f.log(t, vault.RequestBatch{Requests: []vault.Request{failed}})
+	}
+	f.pass(6 * hour)
+	f.set(t, "LATER_KEY", "set when it had failed")
 	got, err := f.ServiceStates(ctx, f.owner, mainVault)
 	must(t, err)
 	diff(t, "states", []vault.ServiceState{
@@ -30,5 +43,7 @@ func TestServiceStates(t *testing.T) {
 		{Name: "ended", State: vault.StateExpired, ExpiresAt: time.Date(2001, 2, 3, 4, 5, 6, 0, time.UTC)},
 		{Name: "open", State: vault.StateUsable},
 		{Name: "mail", State: vault.StateCredentialMissing, Keys: []string{"MAIL_REFRESH"}, Missing: []string{"MAIL_REFRESH"}, Connects: "MAIL_REFRESH"},
+		{Name: "minting", State: vault.StateUsable, Keys: []string{"STRIPE_KEY"}, TokenFailedAt: epoch.Add(5 * hour)},
+		{Name: "mended", State: vault.StateUsable, Keys: []string{"LATER_KEY"}},
 	}, got)
 }

@@ -33,7 +33,7 @@ var hostile = []string{
 // parts of the JSON that say what a page is made of, and no agent writes.
 var fixed = []string{
 	"action", "status", "asker_kind", "created_at", "expires_at", "reviewed_at",
-	"decided_at", "sent_at", "answered_at", "role", "state", "updated_at", "retired_at", "last_used_at",
+	"decided_at", "sent_at", "answered_at", "role", "state", "updated_at", "retired_at", "last_used_at", "token_failed_at",
 	"time", "last_at", "complete_from", "vault_role", "last_time", "seen_at", "ends_at", "authenticated_at",
 }
 

@@ -15,7 +15,7 @@ import (
 func vaultAnswer(path string) any {
 	now := time.Now()
 	var service vault.Service
-	if err := json.Unmarshal([]byte(`{"name": "x", "host": "x", "scheme": "x", "description": "x", "auth": {"type": "x", "token": "x"}, "rules": [{"methods": ["x"], "paths": ["x"]}]}`), &service); err != nil {
+	if err := json.Unmarshal([]byte(`{"name": "x", "host": "x", "scheme": "x", "description": "x", "auth": {"type": "x", "token": "x"}, "limits": [{"field": "x", "budget": "x"}], "rules": [{"methods": ["x"], "paths": ["x"], "expires_at": "x", "limits": [{"field": "x"}]}]}`), &service); err != nil {
 		panic(err) // of what stands above
 	}
 	entry := catalog.Entry{
@@ -25,7 +25,10 @@ func vaultAnswer(path string) any {
 	}
 	switch last := path[strings.LastIndexByte(path, '/')+1:]; {
 	case last == "state":
-		return api.ServiceStateList{Services: []api.ServiceState{{Name: "x", State: "credential_missing", Keys: []string{"x"}, Missing: []string{"x"}, Connects: "x", LastUsedAt: &now}}}
+		return api.ServiceStateList{Services: []api.ServiceState{{Name: "x", State: "credential_missing", Keys: []string{"x"}, Missing: []string{"x"}, Connects: "x", LastUsedAt: &now, TokenFailedAt: &now}}}
+	case last == "limits":
+		rule := 0
+		return api.LimitList{Limits: []api.LimitInfo{{Limit: "x", Name: "x", Rule: &rule, Used: []api.LimitUsed{{Agent: "x", Used: "x", Left: "x"}}}}}
 	case last == "members":
 		return api.MemberList{Members: []api.MemberInfo{{Email: "x", Role: "admin"}}}
 	case last == "review":
