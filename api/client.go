@@ -230,6 +230,11 @@ func (c *Client) CAPEM(ctx context.Context) ([]byte, error) {
 	return c.do(ctx, "GET", "/v1/mitm/ca.pem", nil)
 }
 
+// AgentSkill returns the agent's own manual of the server's version, in Markdown.
+func (c *Client) AgentSkill(ctx context.Context) ([]byte, error) {
+	return c.do(ctx, "GET", "/v1/skills/agent-vault", nil)
+}
+
 // Discover asks what the client's session may use.
 func (c *Client) Discover(ctx context.Context) (vault.Discovery, error) {
 	return send[vault.Discovery](ctx, c, "GET", "/discover", nil)

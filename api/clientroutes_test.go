@@ -159,6 +159,7 @@ func clientOfVaults(t *testing.T, as clients, owner string) {
 	expect(t, len(ok[api.ApplyResponse](t)(c.Apply(ctx, api.ApplyRequest{Vaults: []api.ApplyVault{{Name: "renamed"}}})).Changes), 1)
 	done(t, c.DeleteVault(ctx, "renamed"))
 	expect(t, string(ok[[]byte](t)(c.CAPEM(ctx))), caPEM)
+	expect(t, string(ok[[]byte](t)(as("").AgentSkill(ctx))), api.Skill())
 	expect(t, ok[api.ServerInfo](t)(c.Server(ctx)).Audit.LastSeq, uint64(7))
 }
 

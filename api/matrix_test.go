@@ -63,6 +63,7 @@ var matrix = []row{
 	{"DELETE /v1/users/invites/{id}", "/v1/users/invites/<user-invite>", "", "user.remove", "111 .ff. fffff ffffff1"},
 
 	{"GET /discover", "", "", "discover", "                                        111 ffff fffff .....v1"},
+	{"GET /v1/skills/agent-vault", "", "", "", "                                   ... .... ..... ......."},
 
 	{"GET /v1/vaults", "", "", "~vault.list", "                                    111 ..f. ..... ffffff1"},
 	{"POST /v1/vaults", "", `{"name":"team-b"}`, "vault.create", "                 111 ..f. ..... ffffff1"},

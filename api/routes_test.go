@@ -23,6 +23,7 @@ func TestPublicRoutes(t *testing.T) {
 		{"/ready", "application/json", `{"status":"ok"}` + "\n"},
 		{"/v1/status", "application/json", `{"initialized":false,"needs_first_user":true}` + "\n"},
 		{"/v1/mitm/ca.pem", "application/x-pem-file", caPEM},
+		{"/v1/skills/agent-vault", "text/markdown; charset=utf-8", api.Skill()},
 		{"/metrics", "", "metrics\n"},
 	} {
 		t.Run(tt.path, func(t *testing.T) {
@@ -356,7 +357,7 @@ func TestStoreFails(t *testing.T) {
 	}}
 	for _, r := range matrix {
 		if slices.Contains([]string{
-			"GET /health", "GET /ready", "GET /metrics", "GET /v1/mitm/ca.pem", "GET /v1/openapi.json", "GET /v1/catalog", "GET /v1/catalog/{name}", "GET /join/{token}",
+			"GET /health", "GET /ready", "GET /metrics", "GET /v1/mitm/ca.pem", "GET /v1/openapi.json", "GET /v1/skills/agent-vault", "GET /v1/catalog", "GET /v1/catalog/{name}", "GET /join/{token}",
 		}, r.route) {
 			continue // without the store
 		}

@@ -46,6 +46,7 @@ func (s *server) vaultTable() []section {
 	return []section{
 		about("agents' questions", "What agents ask.",
 			on("GET /discover", "discover", "List the services and credentials that the agent may use.", agent, s.discover),
+			raw("GET /v1/skills/agent-vault", "agentSkill", "Get the agent's own manual: how to call, what a refusal means, how to ask for more.", "text/markdown", s.agentSkill),
 		),
 		about("vaults", "Vaults, their services and credentials.",
 			on("GET /v1/vaults", "listVaults", "List the vaults.", person, s.listVaults),
