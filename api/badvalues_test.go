@@ -42,6 +42,9 @@ func TestBadValues(t *testing.T) {
 		{"PUT " + servicesPath, "method", service(host + bearer + `,"rules":[{"methods":["get"]}]`)}, {"PUT " + servicesPath, "path", service(host + bearer + `,"rules":[{"paths":["v1"]}]`)},
 		{"PUT " + servicesPath, "action", service(host + bearer + `,"rules":[{"action":"perhaps"}]`)},
 		{"PUT " + servicesPath, "rules", service(host + bearer + `,"rules":[` + strings.TrimSuffix(strings.Repeat(`{},`, 201), ",") + `]`)},
+		{"PUT " + servicesPath, "services[0].rules[1]: it is null", service(host + bearer + `,"rules":[{},null]`)},
+		{"PUT " + servicesPath, "services[0].rules[0]: when: it is empty", service(host + bearer + `,"rules":[{"when":""}]`)},
+		{"PUT " + servicesPath, "services[0].rules[0]: preset: it is empty", service(host + bearer + `,"rules":[{"preset":""}]`)},
 		{"POST /v1/policy/replay", "services", `{"vault":"default"}`}, {"POST /v1/policy/replay", "host", `{"vault":"default","services":[{"name":"new",` + bearer + `}]}`},
 		{"POST /v1/policy/replay", "since", `{"vault":"default","services":[],"since":"yesterday"}`},
 

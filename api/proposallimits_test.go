@@ -46,6 +46,8 @@ func TestProposalLimits(t *testing.T) {
 		{"OTHER_KEY", slot(`"value":"line\nbreak"`)},
 		{"credentials[1]: value", slot(`"value":"1234567"`)}, {"OTHER_KEY", slot(`"value":"1234567"`)},
 		{"unknown field credentials[1].allow_short", slot(`"value":"1234567","allow_short":true`)},
+		{"services[0].rules[1]: it is null, and would allow everything", strings.Replace(service("new.test"), `"name"`, `"rules":[{"action":"deny"},null],"name"`, 1)},
+		{"services[0].rules[0]: when: it is empty", strings.Replace(service("new.test"), `"name"`, `"rules":[{"when":""}],"name"`, 1)},
 		{"services[0].scrub is for a person to set", strings.Replace(service("new.test"), `"name"`, `"scrub":"off","name"`, 1)},
 		{"services[0].undecodable is for a person to set", strings.Replace(service("new.test"), `"name"`, `"undecodable":"refuse","name"`, 1)},
 		{"services[0].pins is for a person to set", strings.Replace(service("new.test"), `"name"`, `"pins":[],"name"`, 1)},

@@ -18,6 +18,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"agentvault/policy"
 	"agentvault/policy/inject"
 	"agentvault/vault"
 )
@@ -76,7 +77,7 @@ func decode(body []byte, in any) error {
 // stand behind the fault.
 var strict = json.JoinOptions(
 	json.RejectUnknownMembers(true),
-	json.WithUnmarshalers(json.UnmarshalFromFunc(func(d *jsontext.Decoder, s *vault.Service) error {
+	json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(readRule), json.UnmarshalFromFunc(func(d *jsontext.Decoder, s *vault.Service) error {
 		if d.PeekKind() == 'n' {
 			return errors.New("null is no service")
 		}
@@ -87,8 +88,45 @@ var strict = json.JoinOptions(
 		}
 		*s = vault.Service(p)
 		return nil
-	})),
+	}))),
 )
+
+// A ruleError is a rule that is there by mistake. Its text is ours.
+type ruleError string
+
+func (e ruleError) Error() string { return string(e) }
+
+// readRule refuses what is there by mistake and would allow everything: see
+// [vault.MeantRules].
+func readRule(d *jsontext.Decoder, r *policy.Rule) error {
+	if d.PeekKind() == 'n' {
+		return ruleError(vault.NullRule)
+	}
+	type plain policy.Rule // without this function
+	var p struct {
+		plain
+		Preset *string `json:"preset"`
+		When   *string `json:"when"`
+	}
+	if err := json.UnmarshalDecode(d, &p); err != nil {
+		return err
+	}
+	*r = policy.Rule(p.plain)
+	for _, c := range []struct {
+		name string
+		said *string
+		into *string
+	}{{"preset", p.Preset, &r.Preset}, {"when", p.When, &r.When}} {
+		switch {
+		case c.said == nil:
+		case *c.said == "":
+			return ruleError(c.name + ": " + vault.EmptyCondition)
+		default:
+			*c.into = *c.said
+		}
+	}
+	return nil
+}
 
 // checkTokens holds a body to JSON's grammar, to being one object, to names that
 // stand there once, and every string in it, whatever it is for, to a length and
@@ -143,6 +181,7 @@ func describeSyntax(err error, body []byte) string {
 // describe says in our words what the decoder found.
 func describe(err error) string {
 	var e *json.SemanticError
+	var mistake ruleError
 	if !errors.As(err, &e) {
 		return "the body does not fit"
 	}
@@ -154,6 +193,8 @@ func describe(err error) string {
 	case e.Err != nil && e.GoType == reflect.TypeFor[inject.Auth]():
 		// Its words are ours, without values.
 		return field(e.JSONPointer) + ": " + strings.TrimPrefix(e.Err.Error(), "auth: ")
+	case errors.As(e.Err, &mistake):
+		return field(e.JSONPointer) + ": " + string(mistake)
 	case e.Err != nil && e.GoType == reflect.TypeFor[time.Time]():
 		return field(e.JSONPointer) + " is not a time like 2026-01-02T15:04:05Z"
 	case e.Err != nil:

@@ -72,7 +72,7 @@ func (s Service) Keys() []string {
 func (s *Service) UnmarshalJSON(b []byte) error {
 	type plain Service // without this method
 	p := plain{Enabled: true}
-	if err := meantRules(b); err != nil {
+	if err := MeantRules(b); err != nil {
 		return err
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -95,9 +95,16 @@ func (s *Service) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// meantRules refuses rules that are there by mistake and would allow everything: a
-// null, and an empty condition. What is wrong otherwise is not its concern.
-func meantRules(service []byte) error {
+// What is said of rules that are there by mistake.
+const (
+	NullRule       = "it is null, and would allow everything; write {} where that is meant"
+	EmptyCondition = "it is empty; leave it out where there is no condition"
+)
+
+// MeantRules refuses rules of a service, or of what a proposal makes of one, that are
+// there by mistake and would allow everything: a null, and an empty condition. What
+// is wrong otherwise is not its concern.
+func MeantRules(service []byte) error {
 	var s struct {
 		Name  string          `json:"name"`
 		Rules json.RawMessage `json:"rules"`
@@ -115,11 +122,11 @@ func meantRules(service []byte) error {
 			continue
 		}
 		if rule == nil {
-			return fmt.Errorf("service %q: rules[%d]: it is null, and would allow everything; write {} where that is meant", s.Name, i)
+			return fmt.Errorf("service %q: rules[%d]: %s", s.Name, i, NullRule)
 		}
 		for _, field := range []string{"preset", "when"} {
 			if string(rule[field]) == `""` {
-				return fmt.Errorf("service %q: rules[%d].%s: it is empty; leave it out where there is no condition", s.Name, i, field)
+				return fmt.Errorf("service %q: rules[%d].%s: %s", s.Name, i, field, EmptyCondition)
 			}
 		}
 	}

@@ -153,6 +153,16 @@ func parseProposal(raw []byte) (r api.ProposalRequest, err error) {
 	if err := onlyFields(m, "", "services", "credentials", "message", "user_message"); err != nil {
 		return r, err
 	}
+	services, _ := m["services"].([]any) // another type is refused with the rest
+	for _, service := range services {
+		spelled, err := json.Marshal(service)
+		if err == nil { // it was JSON before
+			err = vault.MeantRules(spelled)
+		}
+		if err != nil {
+			return r, err
+		}
+	}
 	d := json.NewDecoder(bytes.NewReader(asJSON))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&r); err != nil {
