@@ -23,6 +23,8 @@ func Malformed(method, path, query string) (reason string) {
 		return "the method is too long"
 	case strings.ToUpper(method) != method:
 		return "methods are upper case"
+	case !isToken(method):
+		return "the method is not one: it is a word without spaces, as in GET"
 	}
 	switch method {
 	case "TRACE", "TRACK", "CONNECT": // they echo or tunnel what we add
@@ -38,6 +40,18 @@ func hasControl(s string) bool {
 		}
 	}
 	return false
+}
+
+// isToken: RFC 9110 §5.6.2.
+func isToken(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
+		default:
+			return false
+		}
+	}
+	return s != ""
 }
 
 // ParseURL makes of a URL, as people write one, the target that [ParseTarget]

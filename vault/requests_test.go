@@ -330,6 +330,8 @@ func TestCheckPolicy(t *testing.T) {
 			explanation: "refused: no service of the vault covers http://open.example.com:80"},
 		{method: "get", url: "open.example.com", reason: "malformed", rule: -1, fault: "bad_request",
 			explanation: "refused, whatever the services: methods are upper case"},
+		{method: "G T", url: "open.example.com", reason: "malformed", rule: -1, fault: "bad_request",
+			explanation: "refused, whatever the services: the method is not one: it is a word without spaces, as in GET"},
 		{method: "GET", url: "open.example.com/a b", reason: "malformed", rule: -1, fault: "bad_request",
 			explanation: "refused, whatever the services: a request target must not hold spaces or control characters"},
 	} {
