@@ -22,6 +22,8 @@ type childOf struct {
 	environ []string          // the operator's
 	dummies map[string]string // by variable, which is a credential's name
 	agents  bool              // the token is an agent's own, and no session that we made
+	hosts   []string          // patterns of the vault's services, as they are now
+	say     func(line string) // to the operator; nil discards
 
 	ownPort   string // URL of the port of --proxy-port; "": the proxy entrance itself, with credentials
 	ownSocket string // path of --proxy-socket
@@ -29,6 +31,12 @@ type childOf struct {
 
 // minted reports whether there is a session that ends with the child.
 func (c childOf) minted() bool { return c.session.Token != "" && !c.agents }
+
+func (c childOf) tell(line string) {
+	if c.say != nil {
+		c.say(line)
+	}
+}
 
 // withheld is the operator's own, and no child's.
 var withheld = []string{masterPasswordVariable, loginTokenVariable}
@@ -78,8 +86,11 @@ func (c childOf) environment(dir string) ([]string, error) {
 	if c.ownSocket != "" {
 		vars[socketVariable] = c.ownSocket
 	}
-	none := mergeNoProxy(vars["NO_PROXY"], vars["no_proxy"], c.session.Addr)
+	none, left := mergeNoProxy(vars["NO_PROXY"], vars["no_proxy"], c.session.Addr, c.hosts)
 	vars["NO_PROXY"], vars["no_proxy"] = none, none
+	if len(left) > 0 {
+		c.tell("left out of NO_PROXY, since hosts of the vault would not reach it: " + strings.Join(left, ", "))
+	}
 
 	env := make([]string, 0, len(vars))
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
@@ -101,26 +112,6 @@ func (c childOf) proxyURL() (string, error) {
 	}
 	u.User = url.UserPassword(c.session.Token, c.vault)
 	return u.String(), nil
-}
-
-// mergeNoProxy keeps what was there, and adds what must not go through the
-// proxy: this machine, and the vault itself.
-func mergeNoProxy(upper, lower, server string) string {
-	var list []string
-	add := func(entries ...string) {
-		for _, e := range entries {
-			if e = strings.TrimSpace(e); e != "" && !slices.Contains(list, e) {
-				list = append(list, e)
-			}
-		}
-	}
-	add(strings.Split(upper, ",")...)
-	add(strings.Split(lower, ",")...)
-	add("localhost", "127.0.0.1", "::1")
-	if u, err := url.Parse(server); err == nil {
-		add(u.Hostname())
-	}
-	return strings.Join(list, ",")
 }
 
 // systemRoots are where distributions keep the system's certificates, as

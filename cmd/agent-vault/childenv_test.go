@@ -64,27 +64,6 @@ func write(t *testing.T, name, content string, mode os.FileMode) string {
 	return path
 }
 
-func TestMergeNoProxy(t *testing.T) {
-	const own = "localhost,127.0.0.1,::1"
-	for _, tt := range []struct{ name, upper, lower, server, want string }{
-		{"nothing", "", "", "", own},
-		{"the server's host is added", "", "", "http://vault.test:14321", own + ",vault.test"},
-		{"an IPv6 server without brackets", "", "", "http://[fd00::1]:14321", own + ",fd00::1"},
-		{"loopback once", "", "", "http://127.0.0.1:14321", own},
-		{"the operator's stay, first", "corp.test,10.0.0.0/8", "", "", "corp.test,10.0.0.0/8," + own},
-		{"both spellings, each once", "corp.test", "corp.test,other.test", "", "corp.test,other.test," + own},
-		{"blanks and empty entries", " corp.test , ,,other.test", "", "", "corp.test,other.test," + own},
-		{"what is there already keeps its place", "::1,corp.test", "", "", "::1,corp.test,localhost,127.0.0.1"},
-		{"a server that is no URL", "", "", "http://[", own},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			if got := mergeNoProxy(tt.upper, tt.lower, tt.server); got != tt.want {
-				t.Errorf("got %q, want %q", got, tt.want)
-			}
-		})
-	}
-}
-
 func TestChildsVariables(t *testing.T) {
 	vars := environment(t, child(
 		"HOME=/home/someone", "EMPTY=", "EQUALS=a=b", "no-equals-sign",

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"strings"
 
@@ -34,18 +33,6 @@ service replaces placeholders, the dummy is one.`,
 	addVault(c, &vaultName)
 	o.add(c)
 	return c
-}
-
-// dummiesOf asks with a child's own token for the dummies that it may have.
-func dummiesOf(c *cobra.Command, of childOf) (map[string]string, error) {
-	client, err := anonymous(c)
-	if err != nil {
-		return nil, err
-	}
-	client.Token, client.For = of.session.Token, of.vault
-	d, err := client.Discover(c.Context())
-	maps.DeleteFunc(d.Dummies, func(name, _ string) bool { return needed(name) })
-	return d.Dummies, err
 }
 
 // needed reports whether programs need a variable for something else than a

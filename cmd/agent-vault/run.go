@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -95,8 +96,8 @@ func (f *sessionFlags) run(c *cobra.Command, own ownFlags, dummies bool, path st
 
 	var of childOf
 	err := unlessInterrupted(c, signals, func() (err error) {
-		if of, err = f.prepare(c, args[0]); err == nil && dummies {
-			of.dummies, err = dummiesOf(c, of)
+		if of, err = f.prepare(c, args[0]); err == nil {
+			err = of.discover(c, dummies)
 		}
 		return err
 	})
@@ -115,6 +116,7 @@ func (f *sessionFlags) run(c *cobra.Command, own ownFlags, dummies bool, path st
 	if err != nil {
 		return err
 	}
+	of.say = func(line string) { fmt.Fprintf(std.err, "agent-vault: %s\n", plain(line)) }
 	end, err := own.open(&of, std)
 	if err != nil {
 		return err
@@ -139,6 +141,27 @@ func (f *sessionFlags) prepare(c *cobra.Command, command string) (of childOf, er
 	of.vault, of.environ = f.vault, os.Environ()
 	of.caPEM, err = client.CAPEM(c.Context())
 	return of, err
+}
+
+// discover asks with a child's own token what it may use.
+func (c *childOf) discover(command *cobra.Command, dummies bool) error {
+	client, err := anonymous(command)
+	if err != nil {
+		return err
+	}
+	client.Token, client.For = c.session.Token, c.vault
+	d, err := client.Discover(command.Context())
+	if err != nil {
+		return err
+	}
+	for _, s := range d.Services {
+		c.hosts = append(c.hosts, s.Host)
+	}
+	if dummies {
+		c.dummies = d.Dummies
+		maps.DeleteFunc(c.dummies, func(name, _ string) bool { return needed(name) })
+	}
+	return nil
 }
 
 // unlessInterrupted does work that a signal cancels. It returns the status of
