@@ -25,6 +25,8 @@ type childOf struct {
 	hosts   []string          // patterns of the vault's services, as they are now
 	say     func(line string) // to the operator; nil discards
 
+	withholding withholding // from environ
+
 	ownPort   string // URL of the port of --proxy-port; "": the proxy entrance itself, with credentials
 	ownSocket string // path of --proxy-socket
 }
@@ -38,18 +40,11 @@ func (c childOf) tell(line string) {
 	}
 }
 
-// withheld is the operator's own, and no child's.
-var withheld = []string{masterPasswordVariable, loginTokenVariable}
-
 // environment writes the certificates into dir and returns the child's
 // variables.
 func (c childOf) environment(dir string) ([]string, error) {
-	vars := make(map[string]string, len(c.environ)+32)
-	for _, entry := range c.environ {
-		if name, value, ok := strings.Cut(entry, "="); ok && !slices.Contains(withheld, name) {
-			vars[name] = value
-		}
-	}
+	c.withholding.own = c.session.Token
+	vars, reasons := c.withholding.apply(c.environ)
 	maps.Copy(vars, c.dummies)
 	bundle, alone, err := c.writeRoots(dir, vars["SSL_CERT_FILE"])
 	if err != nil {
@@ -92,6 +87,11 @@ func (c childOf) environment(dir string) ([]string, error) {
 		c.tell("left out of NO_PROXY, since hosts of the vault would not reach it: " + strings.Join(left, ", "))
 	}
 
+	for _, name := range slices.Sorted(maps.Keys(reasons)) {
+		if _, ours := vars[name]; !ours {
+			c.tell(name + " is not passed on: " + reasons[name])
+		}
+	}
 	env := make([]string, 0, len(vars))
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, name+"="+vars[name])

@@ -21,9 +21,7 @@ import (
 )
 
 func vaultRunCommand() *cobra.Command {
-	var f sessionFlags
-	var own ownFlags
-	var dummies bool
+	var f runFlags
 	c := &cobra.Command{
 		Use:   "run [--vault V] [--ttl D] -- CMD [ARG...]",
 		Short: "Run a command behind a vault",
@@ -52,10 +50,14 @@ dummy in its environment that has the shape of a value and is worth nothing: for
 programs that do not start without a key. It takes the place of what stood there,
 but for names that programs need for other things, such as PATH.
 
-The login and the master password are not in the command's environment, and on
-Linux it cannot read them from vault run either, unless it runs as root.`,
+The login and the master password are not in the command's environment, under no
+name and in no common spelling, and on Linux it cannot read them from vault run
+either, unless it runs as root. Nor does it get other tokens of the vault, or what
+stands under the name of one of the vault's credentials, unless --keep-env says so.
+docs/run.md has all that it does get.`,
 		Example: `  agent-vault vault run -- curl https://api.github.com/user
   agent-vault vault run --vault team-a --ttl 1h -- claude
+  agent-vault vault run --dummies --keep-env GH_TOKEN -- make test
   agent-vault vault run --proxy-port -- sh -c 'chromium --proxy-server="$HTTPS_PROXY"'`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -65,8 +67,11 @@ Linux it cannot read them from vault run either, unless it runs as root.`,
 		},
 		RunE: func(c *cobra.Command, args []string) error {
 			std := stdioOf(c)
-			if c.Flags().Changed("proxy-socket") && own.socket == "" {
+			if c.Flags().Changed("proxy-socket") && f.own.socket == "" {
 				return misused(c, "--proxy-socket: the path is empty; is the variable that it comes from set?")
+			}
+			if err := checkKept(f.keepEnv); err != nil {
+				return misused(c, "%s", err)
 			}
 			path, err := exec.LookPath(args[0])
 			switch {
@@ -75,19 +80,28 @@ Linux it cannot read them from vault run either, unless it runs as root.`,
 			case err != nil:
 				return &statusError{fmt.Errorf("%s: command not found", args[0]), 127}
 			}
-			return f.run(c, own, dummies, path, args, std)
+			return f.run(c, path, args, std)
 		},
 	}
 	c.Flags().SetInterspersed(false) // the command's flags are its own
 	c.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
-	f.add(c)
-	own.add(c)
-	c.Flags().BoolVar(&dummies, "dummies", false, "give the command a dummy for each credential of the vault, in a variable of its name")
+	f.session.add(c)
+	f.own.add(c)
+	c.Flags().BoolVar(&f.dummies, "dummies", false, "give the command a dummy for each credential of the vault, in a variable of its name")
+	c.Flags().StringArrayVar(&f.keepEnv, "keep-env", nil, "pass this variable on although it has a credential's name, or holds a token")
 	return c
 }
 
+// runFlags say what a command of vault run gets.
+type runFlags struct {
+	session sessionFlags
+	own     ownFlags
+	dummies bool
+	keepEnv []string
+}
+
 // run mints a session, runs the command with it and ends it.
-func (f *sessionFlags) run(c *cobra.Command, own ownFlags, dummies bool, path string, args []string, std stdio) error {
+func (f *runFlags) run(c *cobra.Command, path string, args []string, std stdio) error {
 	// From here on no signal ends this process by itself, so that no session is
 	// left behind.
 	signals := make(chan os.Signal, 8)
@@ -96,8 +110,8 @@ func (f *sessionFlags) run(c *cobra.Command, own ownFlags, dummies bool, path st
 
 	var of childOf
 	err := unlessInterrupted(c, signals, func() (err error) {
-		if of, err = f.prepare(c, args[0]); err == nil {
-			err = of.discover(c, dummies)
+		if of, err = f.session.prepare(c, args[0]); err == nil {
+			err = of.discover(c, f.dummies)
 		}
 		return err
 	})
@@ -117,7 +131,8 @@ func (f *sessionFlags) run(c *cobra.Command, own ownFlags, dummies bool, path st
 		return err
 	}
 	of.say = func(line string) { fmt.Fprintf(std.err, "agent-vault: %s\n", plain(line)) }
-	end, err := own.open(&of, std)
+	of.withholding.secrets, of.withholding.keep = operatorsSecrets(of.environ), f.keepEnv
+	end, err := f.own.open(&of, std)
 	if err != nil {
 		return err
 	}
@@ -157,6 +172,7 @@ func (c *childOf) discover(command *cobra.Command, dummies bool) error {
 	for _, s := range d.Services {
 		c.hosts = append(c.hosts, s.Host)
 	}
+	c.withholding.credentials = d.AvailableCredentials
 	if dummies {
 		c.dummies = d.Dummies
 		maps.DeleteFunc(c.dummies, func(name, _ string) bool { return needed(name) })
