@@ -38,8 +38,14 @@ that token: nothing is minted, renewed or ended. --ttl and --label do not go
 together with it. The vault is the one of --vault or AGENT_VAULT_VAULT, and the
 proxy entrance that of AGENT_VAULT_PROXY, or port 14322 beside the API.
 
+With --invite, which is how images start (agent-vault image dockerfile), an invite
+is redeemed and the command gets the agent's token, which is written nowhere. The
+invite, a link or the token at its end, is in AGENT_VAULT_INVITE or in the file that
+AGENT_VAULT_INVITE_FILE names, and works once.
+
 Programs that cannot send proxy credentials, such as Chromium and Java, get a port
-of 127.0.0.1 with --proxy-port: HTTPS_PROXY and HTTP_PROXY then name it. Sandboxes
+of 127.0.0.1 with --proxy-port, or one that you name with --proxy-port=14322:
+HTTPS_PROXY and HTTP_PROXY then name it. Sandboxes
 without a network get a unix socket with --proxy-socket, whose path is in
 AGENT_VAULT_PROXY_SOCKET. Whatever connects there is taken for the command: on
 Linux whatever this user runs, elsewhere the port is open to every user of the
@@ -87,6 +93,7 @@ docs/run.md has all that it does get.`,
 	c.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveDefault)
 	f.session.add(c)
 	f.own.add(c)
+	c.Flags().BoolVar(&f.session.invite, "invite", false, "become an agent by the invite in "+inviteVariable+", or in the file that "+inviteFileVariable+" names")
 	c.Flags().BoolVar(&f.dummies, "dummies", false, "give the command a dummy for each credential of the vault, in a variable of its name")
 	c.Flags().StringArrayVar(&f.keepEnv, "keep-env", nil, "pass this variable on although it has a credential's name, or holds a token")
 	return c
@@ -143,6 +150,9 @@ func (f *runFlags) run(c *cobra.Command, path string, args []string, std stdio) 
 // prepare asks the server for all that a child needs. The session that it
 // returns is there even when it fails after that.
 func (f *sessionFlags) prepare(c *cobra.Command, command string) (of childOf, err error) {
+	if f.invite {
+		return f.prepareInvited(c)
+	}
 	if token := agentTokenAlone(c); token != "" {
 		return f.prepareAgent(c, token)
 	}

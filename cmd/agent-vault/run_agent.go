@@ -40,10 +40,8 @@ func agentTokenAlone(c *cobra.Command) string {
 // prepareAgent makes a child's environment of an agent's token. The server says
 // whether it is one, and where the proxy entrance is.
 func (f *sessionFlags) prepareAgent(c *cobra.Command, token string) (of childOf, err error) {
-	for _, flag := range []string{"ttl", "label"} {
-		if c.Flags().Changed(flag) {
-			return of, misused(c, "--%s is for a session that is minted, and this is the agent's own token", flag)
-		}
+	if err := f.notMinted(c, "this is the agent's own token"); err != nil {
+		return of, err
 	}
 	f.vault = vaultOrDefault(f.vault)
 	client, err := anonymous(c)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -30,12 +31,42 @@ const (
 // ownFlags say where programs find the proxy entrance that cannot send
 // credentials to it.
 type ownFlags struct {
-	port   bool
+	port   ownPort
 	socket string // path; "": none
 }
 
+// An ownPort is the port of --proxy-port, or, without a value, one that is free.
+type ownPort struct {
+	wanted bool
+	number uint16 // 0: one that is free
+}
+
+func (p *ownPort) Type() string { return "port" }
+func (p *ownPort) String() string {
+	switch {
+	case !p.wanted:
+		return ""
+	case p.number == 0:
+		return freePort
+	}
+	return strconv.Itoa(int(p.number))
+}
+
+// freePort is what --proxy-port means without a value.
+const freePort = "any"
+
+func (p *ownPort) Set(s string) error {
+	number, err := strconv.ParseUint(s, 10, 16)
+	if s != freePort && (err != nil || number == 0) {
+		return errors.New("it is a port, 1 to 65535, as in --proxy-port=14322")
+	}
+	*p = ownPort{true, uint16(number)}
+	return nil
+}
+
 func (f *ownFlags) add(c *cobra.Command) {
-	c.Flags().BoolVar(&f.port, "proxy-port", false, "let the command, and all else that this user runs, use the proxy by a port of 127.0.0.1 without credentials")
+	c.Flags().Var(&f.port, "proxy-port", "let the command, and all else that this user runs, use the proxy by a port of 127.0.0.1 without credentials")
+	c.Flags().Lookup("proxy-port").NoOptDefVal = freePort
 	c.Flags().StringVar(&f.socket, "proxy-socket", "", "let it use the proxy without credentials by a unix socket at this path, in a folder of this user's alone")
 	must(c.MarkFlagFilename("proxy-socket"))
 }
@@ -58,8 +89,8 @@ func (f *ownFlags) open(of *childOf, std stdio) (end func(), err error) {
 	if own.proxy, err = url.Parse(of.session.MITMURL); err != nil || own.proxy.Host == "" {
 		return end, fmt.Errorf("the server gave no usable proxy address: %q", of.session.MITMURL)
 	}
-	if f.port {
-		ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if f.port.wanted {
+		ln, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", f.port.number))
 		if err != nil {
 			return end, fmt.Errorf("--proxy-port: %w", err)
 		}

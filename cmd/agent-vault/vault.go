@@ -22,6 +22,7 @@ func vaultCommand() *cobra.Command {
 // sessionFlags are what commands that mint a session take.
 type sessionFlags struct {
 	vault, label string
+	invite       bool // of vault run: an invite takes the place of a login
 }
 
 func (f *sessionFlags) add(c *cobra.Command) {
