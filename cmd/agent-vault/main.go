@@ -75,7 +75,7 @@ understood; vault run passes its command's on.`,
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp) // where files fit, commands say so
 	root.AddCommand(
 		serverCommand(), authCommand(), applyCommand(), vaultCommand(), userCommand(),
-		agentCommand(), sessionCommand(), caCommand(), skillCommand(),
+		agentCommand(), sessionCommand(), caCommand(), skillCommand(), imageCommand(),
 		credentialCommand(), serviceCommand(), catalogCommand(), proposalCommand(), approvalCommand(), eventsCommand(),
 		logsCommand(), hostsCommand(), auditCommand(), policyCommand(),
 		demoCommand(), demoAgentCommand(), completionCommand(), versionCommand(),
