@@ -3,7 +3,6 @@ package broker
 import (
 	"bytes"
 	"context"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,6 +11,7 @@ import (
 
 	"agentvault/policy/inject"
 	"agentvault/policy/limit"
+	"agentvault/policy/media"
 	"agentvault/vault"
 )
 
@@ -146,7 +146,7 @@ func exceeded(l limit.Limit, left int64) *Fault {
 // amount reads what the request spends of a budget.
 func (e *exchange) amount(l limit.Limit) (int64, *Fault) {
 	switch {
-	case !isJSON(e.stripped.Header): // as it is sent
+	case !media.Of(e.stripped.Header).Plain(media.JSON): // as it is sent
 		return 0, badRequest("the budget " + l.Name + " of this service is for bodies of JSON: send Content-Type: application/json, and no Content-Encoding")
 	case hasParameter(e.RawQuery, l.Field[0]):
 		return 0, badRequest("the budget " + l.Name + " of this service cannot be held: a parameter of the query has the name " + l.Field[0] + " too")
@@ -160,26 +160,6 @@ func (e *exchange) amount(l limit.Limit) (int64, *Fault) {
 		return 0, badRequest("the budget " + l.Name + " of this service cannot be held: " + unclear.Reason)
 	}
 	return n, nil
-}
-
-// isJSON reports whether a body is JSON to whoever reads the header, and as it
-// stands.
-func isJSON(h http.Header) bool {
-	for name := range h {
-		if plain := plainName(name); plain == "Content-Encoding" || plain == "Content-Type" && name != plain {
-			return false
-		}
-	}
-	types := h["Content-Type"]
-	if len(types) != 1 {
-		return false
-	}
-	kind, params, err := mime.ParseMediaType(types[0])
-	if err != nil || kind != "application/json" && !(strings.HasPrefix(kind, "application/") && strings.HasSuffix(kind, "+json")) {
-		return false
-	}
-	charset, ok := params["charset"]
-	return !ok || strings.EqualFold(charset, "utf-8")
 }
 
 // hasParameter reports whether a query has a parameter that some readers take for

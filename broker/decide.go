@@ -1,11 +1,9 @@
 package broker
 
 import (
-	"net/http"
-	"strings"
-
 	"agentvault/policy"
 	"agentvault/policy/inject"
+	"agentvault/policy/media"
 	"agentvault/policy/when"
 )
 
@@ -87,7 +85,7 @@ func (e *exchange) inputFor(method string) *when.Input {
 
 // readForConditions reads the body, unless it cannot be looked at.
 func (e *exchange) readForConditions() *Fault {
-	if isCoded(e.r.Header) {
+	if media.Of(e.r.Header).Coded {
 		e.judgedState = when.BodyCoded
 		return nil
 	}
@@ -101,21 +99,6 @@ func (e *exchange) readForConditions() *Fault {
 	}
 	e.judged, e.judgedState = body, when.BodyWhole
 	return nil
-}
-
-// isCoded reports whether a body is compressed or otherwise coded.
-func isCoded(h http.Header) bool {
-	for name, values := range h {
-		if plainName(name) != "Content-Encoding" {
-			continue
-		}
-		for _, v := range values {
-			if v = strings.TrimSpace(v); v != "" && !strings.EqualFold(v, "identity") {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // conditionFault refuses what does not meet a condition, or cannot be held against

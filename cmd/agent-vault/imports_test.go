@@ -35,12 +35,13 @@ var boundaries = map[string]boundary{
 	"agentvault/policy": {
 		direct:     []string{"net/http", "context", "database/sql", "time", "agentvault"},
 		transitive: []string{"net/http", "database/sql", "agentvault"},
-		but:        []string{"agentvault/policy/when"}, // conditions
+		but:        []string{"agentvault/policy/when", "agentvault/policy/media"}, // conditions
 		// It imports net/http/cookiejar for the type of a variable; policy uses
 		// its table only.
 		except: "golang.org/x/net/publicsuffix",
 	},
-	"agentvault/policy/when":      {direct: []string{"database/sql", "agentvault"}, transitive: []string{"net/http", "database/sql"}},
+	"agentvault/policy/when":      {direct: []string{"database/sql", "agentvault"}, transitive: []string{"net/http", "database/sql"}, but: []string{"agentvault/policy/media"}},
+	"agentvault/policy/media":     {direct: []string{"net/http", "database/sql", "agentvault"}},
 	"agentvault/policy/inject":    {direct: []string{"agentvault/store", "agentvault/api", "agentvault/mitm", "agentvault/pathproxy"}},
 	"agentvault/policy/limit":     {direct: []string{"net/http", "context", "database/sql", "agentvault"}, but: []string{"agentvault/policy"}},
 	"agentvault/vault/seal":       {direct: []string{"agentvault"}},

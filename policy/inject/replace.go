@@ -6,10 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"mime"
 	"net/url"
 	"strings"
 
+	"agentvault/policy/media"
 	"agentvault/vault/seal"
 )
 
@@ -132,25 +132,15 @@ const (
 
 // KindOfBody reads what a request's header says of its body.
 func KindOfBody(h map[string][]string) BodyKind {
-	for _, v := range h["Content-Encoding"] {
-		if v = strings.TrimSpace(v); v != "" && !strings.EqualFold(v, "identity") {
-			return BodyRefused
-		}
-	}
-	types := h["Content-Type"]
-	if len(types) == 0 {
-		return BodyOther
-	}
-	kind, parameters, err := mime.ParseMediaType(types[0])
-	charset := parameters["charset"]
+	said := media.Of(h)
 	switch {
-	case len(types) > 1, err != nil, strings.HasPrefix(kind, "multipart/"):
+	case said.Coded, said.Kind == media.Unclear, said.Kind == media.Multipart:
 		return BodyRefused
-	case kind == "application/x-www-form-urlencoded":
+	case said.Kind == media.Form:
 		return BodyForm
-	case kind != "application/json" && !strings.HasSuffix(kind, "+json") && kind != "application/x-ndjson" && kind != "application/jsonl" && kind != "text/json":
+	case said.Kind != media.JSON && said.Kind != media.Lines:
 		return BodyOther
-	case charset != "" && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "us-ascii"):
+	case said.Charset:
 		return BodyRefused
 	}
 	return BodyJSON

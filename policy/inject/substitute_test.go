@@ -242,6 +242,9 @@ func TestKindOfBody(t *testing.T) {
 		{http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {"gzip"}}, inject.BodyRefused},
 		{http.Header{"Content-Type": {"application/json"}, "Content-Encoding": {"identity"}}, inject.BodyJSON},
 		{http.Header{"Content-Encoding": {"", "br"}}, inject.BodyRefused},
+		{http.Header{"Content_Encoding": {"gzip"}}, inject.BodyRefused},
+		{http.Header{"Content-Type": {"application/json"}, "Content_type": {"text/plain"}}, inject.BodyRefused},
+		{http.Header{"Content-Type": {"application/x-ndjson"}}, inject.BodyJSON},
 	} {
 		if got := inject.KindOfBody(tt.header); got != tt.want {
 			t.Errorf("%v: kind %d, want %d", tt.header, got, tt.want)

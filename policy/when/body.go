@@ -2,11 +2,11 @@ package when
 
 import (
 	"errors"
-	"mime"
-	"strings"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
+
+	"agentvault/policy/media"
 )
 
 var (
@@ -38,7 +38,7 @@ func (a *activation) readJSON() ref.Val {
 	if err := a.bodyFault(); err != nil {
 		return types.WrapErr(err)
 	}
-	if a.mediaType() != mediaJSON {
+	if said := media.Of(a.Header); said.Kind != media.JSON || said.Charset {
 		return types.WrapErr(errNoJSON)
 	}
 	v, err := a.parsed()
@@ -54,55 +54,4 @@ func (a *activation) parsed() (ref.Val, error) {
 		a.tree, a.treeErr = parseJSON(a.Body)
 	}
 	return a.tree, a.treeErr
-}
-
-const (
-	mediaJSON    = "application/json"
-	mediaUnnamed = "unnamed" // there is no Content-Type
-)
-
-// isContentType reports whether a lenient upstream could read a field's name as
-// Content-Type: to some, whatever is neither letter nor digit is a hyphen.
-func isContentType(name string) bool {
-	const plain = "content-type"
-	if len(name) != len(plain) {
-		return false
-	}
-	for i := range len(name) {
-		c := name[i] | 0x20
-		if plain[i] == '-' {
-			if 'a' <= c && c <= 'z' || '0' <= name[i] && name[i] <= '9' {
-				return false
-			}
-		} else if c != plain[i] {
-			return false
-		}
-	}
-	return true
-}
-
-// mediaType returns the type that the body is said to have, in lower case,
-// mediaJSON for all that are JSON by their suffix. It is "" for one that is
-// given twice, has no reading or another charset than UTF-8.
-func (a *activation) mediaType() string {
-	var said []string
-	for name, values := range a.Header {
-		if isContentType(name) {
-			said = append(said, values...)
-		}
-	}
-	if len(said) == 0 {
-		return mediaUnnamed
-	}
-	media, params, err := mime.ParseMediaType(said[0])
-	if err != nil || len(said) > 1 {
-		return ""
-	}
-	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") && !strings.EqualFold(charset, "utf8") {
-		return ""
-	}
-	if strings.HasSuffix(media, "+json") {
-		return mediaJSON
-	}
-	return media
 }

@@ -10,6 +10,8 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
+
+	"agentvault/policy/media"
 )
 
 // An operation is what a request asks of a GraphQL server, each part of it or
@@ -195,16 +197,20 @@ func (a *activation) asksOfBody() ([]ask, error) {
 	if len(a.Body) == 0 {
 		return nil, nil
 	}
-	switch media := a.mediaType(); media {
-	case mediaJSON:
+	said := media.Of(a.Header)
+	if said.Kind == media.Unclear || said.Charset {
+		return nil, errGraphQL
+	}
+	switch {
+	case said.Kind == media.JSON:
 		v, err := a.parsed()
 		if err != nil {
 			return nil, err
 		}
 		return asksOfJSON(v)
-	case "application/graphql":
+	case said.Type == "application/graphql":
 		return []ask{{document: string(a.Body)}}, nil
-	case "application/x-www-form-urlencoded":
+	case said.Kind == media.Form:
 		if looksLikeJSON(a.Body) {
 			return nil, errGraphQL
 		}
@@ -213,7 +219,7 @@ func (a *activation) asksOfBody() ([]ask, error) {
 	default:
 		// One part of several may be an operation with files, and a server that
 		// overlooks the type would read what looks like JSON.
-		if media == "" || strings.HasPrefix(media, "multipart/") || strings.Contains(media, "graphql") || looksLikeJSON(a.Body) {
+		if said.Kind == media.Multipart || strings.Contains(said.Type, "graphql") || looksLikeJSON(a.Body) {
 			return nil, errGraphQL
 		}
 		return nil, nil
