@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -30,8 +31,9 @@ func vaultRunCommand() *cobra.Command {
 The command gets a session of its own, the proxy settings and a bundle of root
 certificates that holds the system's and the vault's. The session ends with the
 command, and within a minute when vault run itself was killed; the command's exit
-status and signals pass through. A command that cannot be run is status 126, and
-one that is not found 127.
+status, signals and terminal pass through. A command that cannot be run is status
+126, and one that is not found 127. Besides standard input, output and error it gets
+only the descriptors that its arguments (/dev/fd/63) or --keep-fd name.
 
 With an agent's token in AGENT_VAULT_SESSION_TOKEN and no login, the command gets
 that token: nothing is minted, renewed or ended. --ttl and --label do not go
@@ -96,6 +98,7 @@ docs/run.md has all that it does get.`,
 	c.Flags().BoolVar(&f.session.invite, "invite", false, "become an agent by the invite in "+inviteVariable+", or in the file that "+inviteFileVariable+" names")
 	c.Flags().BoolVar(&f.dummies, "dummies", false, "give the command a dummy for each credential of the vault, in a variable of its name")
 	c.Flags().StringArrayVar(&f.keepEnv, "keep-env", nil, "pass this variable on although it has a credential's name, or holds a token")
+	c.Flags().IntSliceVar(&f.keepFDs, "keep-fd", nil, "let the command inherit this file descriptor")
 	return c
 }
 
@@ -105,6 +108,7 @@ type runFlags struct {
 	own     ownFlags
 	dummies bool
 	keepEnv []string
+	keepFDs []int
 }
 
 // run mints a session, runs the command with it and ends it.
@@ -112,7 +116,7 @@ func (f *runFlags) run(c *cobra.Command, path string, args []string, std stdio) 
 	// From here on no signal ends this process by itself, so that no session is
 	// left behind.
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, passedOn...)
+	signal.Notify(signals, heeded()...)
 	defer signal.Stop(signals)
 
 	var of childOf
@@ -144,6 +148,7 @@ func (f *runFlags) run(c *cobra.Command, path string, args []string, std stdio) 
 		return err
 	}
 	defer end()
+	closeInherited(append(f.keepFDs, namedDescriptors(args)...))
 	return runChild(path, args, of, signals, std)
 }
 
@@ -203,7 +208,7 @@ func unlessInterrupted(c *cobra.Command, signals <-chan os.Signal, work func() e
 		case err := <-done:
 			return err
 		case s := <-signals:
-			if s == syscall.SIGWINCH {
+			if unconcerned(s) {
 				continue // no child yet whom it concerns
 			}
 			cancel()
@@ -243,6 +248,14 @@ var passedOn = []os.Signal{
 	syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2,
 }
 
+// heeded are those of them that were not ignored when this process began: what
+// nohup, or a shell in the background, has set up holds for the child too. (Go
+// leaves so SIGHUP and SIGINT only.) And SIGPIPE, so that a pipe of ours without
+// a reader does not end this process before its child.
+func heeded() []os.Signal {
+	return append(slices.DeleteFunc(slices.Clone(passedOn), signal.Ignored), syscall.SIGPIPE)
+}
+
 // fromKeyboard reports whether a terminal sends this signal, which it does to
 // the child as well: passed on, one Ctrl-C would be two.
 func fromKeyboard(s os.Signal) bool {
@@ -263,7 +276,7 @@ func runChild(path string, args []string, of childOf, signals <-chan os.Signal, 
 	}
 	select {
 	case s := <-signals: // before there is a child to pass it on to
-		if s != syscall.SIGWINCH {
+		if !unconcerned(s) {
 			return statusOf(s)
 		}
 	default:
@@ -290,6 +303,9 @@ func runChild(path string, args []string, of childOf, signals <-chan os.Signal, 
 	return &exitStatus{exit.ExitCode()}
 }
 
+// unconcerned are signals that end nothing before there is a child.
+func unconcerned(s os.Signal) bool { return s == syscall.SIGWINCH || s == syscall.SIGPIPE }
+
 // statusOf is what a shell says of a process that a signal ended.
 func statusOf(s os.Signal) error {
 	number, _ := s.(syscall.Signal)
@@ -300,7 +316,7 @@ func forward(signals <-chan os.Signal, p *os.Process, terminal bool, ended <-cha
 	for {
 		select {
 		case s := <-signals:
-			if !terminal || !fromKeyboard(s) {
+			if s != syscall.SIGPIPE && (!terminal || !fromKeyboard(s)) {
 				_ = p.Signal(s) // it may have ended just now
 			}
 		case <-ended:

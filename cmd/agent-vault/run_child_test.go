@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -86,5 +87,84 @@ func TestChildGetsNoSecret(t *testing.T) {
 		if _, _, err := w.runWith(nil, "vault", "run", "--keep-env", name, "--", "true"); err == nil || err.Error() != "exit status 2" {
 			t.Errorf("--keep-env %s: %v", name, err)
 		}
+	}
+}
+
+// TestChildInheritsNoDescriptor: but standard input, output and error, and what
+// is passed on purpose.
+func TestChildInheritsNoDescriptor(t *testing.T) {
+	w := newWorld(t)
+	secret := w.path("secret")
+	if err := os.WriteFile(secret, []byte("left open\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const list = `for fd in 3 4 5 6 7 8 9; do if { true <&$fd; } 2>/dev/null; then echo "$fd $(cat <&$fd)"; fi; done; exit 0`
+	for _, tt := range []struct {
+		name, want string
+		args       []string
+	}{
+		{"nothing", "", []string{"--", "bash", "-c", list}},
+		{"by flag", "5 left open\n", []string{"--keep-fd", "5", "--", "bash", "-c", list}},
+		{"by argument", "9 left open\n", []string{"--", "bash", "-c", list, "/dev/fd/9"}},
+		{"by part of one", "7 left open\n", []string{"--", "bash", "-c", list, "--file=/proc/self/fd/7"}},
+		{"what is ours cannot be asked for", "", []string{"--keep-fd", "3", "--", "bash", "-c", list}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			opened := `exec 5<"$0" 7<"$0" 9<"$0"; exec "$@"`
+			cmd := exec.Command("bash", append([]string{"-c", opened, secret, builtBinary(t), "vault", "run"}, tt.args...)...)
+			cmd.Env, cmd.Dir = w.env(), w.dir
+			out, err := cmd.CombinedOutput()
+			if err != nil || string(out) != tt.want {
+				t.Errorf("%v: %q, want %q", err, out, tt.want)
+			}
+		})
+	}
+}
+
+// TestChildKeepsIgnoredSignals: what nohup has set up holds behind vault run.
+func TestChildKeepsIgnoredSignals(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct {
+		trap string
+		ok   bool
+	}{{"trap '' HUP INT", true}, {"", false}} {
+		cmd := exec.Command("sh", "-c", tt.trap+"\n"+`exec "$@"`, "sh", builtBinary(t), "vault", "run", "--", "sh", "-c", "kill -HUP $$; kill -INT $$; echo lives")
+		cmd.Env, cmd.Dir = w.env(), w.dir
+		out, err := cmd.Output()
+		if ok := err == nil && string(out) == "lives\n"; ok != tt.ok {
+			t.Errorf("%q: %q, %v", tt.trap, out, err)
+		}
+	}
+}
+
+// TestRunCleansUp: the folder of certificates is gone however the command ends,
+// also when nobody listens to vault run any more.
+func TestRunCleansUp(t *testing.T) {
+	w := newWorld(t)
+	for _, tt := range []struct {
+		name, script string
+		status       int
+	}{
+		{"by itself", "exit 3", 3},
+		{"terminated", "kill -TERM $PPID; read never <$0", 128 + 15},
+		{"hung up", "kill -HUP $PPID; read never <$0", 128 + 1},
+		{"interrupted", "kill -INT $PPID; read never <$0", 128 + 2},
+		{"killed", "kill -KILL $$", 128 + 9},
+		{"asked to end, and says so", "trap 'exit 7' TERM; kill -TERM $PPID; while :; do read never <$0; done", 7},
+		{"a pipe without a reader", "kill -PIPE $PPID; exit 4", 4},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			tmp, fifo := t.TempDir(), w.path("never")
+			_ = syscall.Mkfifo(fifo, 0o600) // there after the first
+			cmd := exec.Command(builtBinary(t), "vault", "run", "--", "bash", "-c", `ls -d $TMPDIR/agent-vault-run-*; `+tt.script, fifo)
+			cmd.Env, cmd.Dir = w.env("TMPDIR="+tmp), w.dir
+			out, err := cmd.Output()
+			if status := cmd.ProcessState.ExitCode(); status != tt.status {
+				t.Errorf("status %d, want %d: %v", status, tt.status, err)
+			}
+			if left, _ := os.ReadDir(tmp); len(left) > 0 || !strings.Contains(string(out), tmp+"/agent-vault-run-") {
+				t.Errorf("it leaves %v; the child saw %s", left, out)
+			}
+		})
 	}
 }
