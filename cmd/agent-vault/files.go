@@ -113,7 +113,8 @@ func elements(path string) []string {
 
 // checkStep holds one step of a way. The sticky bit keeps what is in a folder
 // to its owners. A group of the same number as the owner is the owner's own, by
-// the custom of useradd and pam_umask.
+// the custom of useradd and pam_umask, and one of our number is ours: Kubernetes
+// makes volumes so (fsGroup).
 func checkStep(path string, info fs.FileInfo) error {
 	if err := checkOwner(path, info); err != nil && ownerOf(info) != unmappedOwner() {
 		return err
@@ -123,7 +124,7 @@ func checkStep(path string, info fs.FileInfo) error {
 		return nil
 	}
 	open := mode.Perm() & 0o022
-	if s, ok := info.Sys().(*syscall.Stat_t); ok && s.Gid == s.Uid {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && (s.Gid == s.Uid || int(s.Gid) == os.Geteuid()) {
 		open &^= 0o020
 	}
 	if open == 0 || errors.Is(unix.Access(path, unix.W_OK), unix.EROFS) { // as Kubernetes mounts a ConfigMap
