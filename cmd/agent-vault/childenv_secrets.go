@@ -11,13 +11,13 @@ import (
 )
 
 // withheld is the operator's own, and no child's.
-var withheld = []string{masterPasswordVariable, loginTokenVariable}
+var withheld = []string{masterPasswordVariable, masterPasswordFileVariable, loginTokenVariable}
 
 // operatorsSecrets are the values that no child gets under any name: the master
 // password, and logins, those in the environment and those that are saved.
 func operatorsSecrets(environ []string) (secrets []string) {
 	for _, entry := range environ {
-		if name, value, _ := strings.Cut(entry, "="); slices.Contains(withheld, name) && value != "" {
+		if name, value, _ := strings.Cut(entry, "="); slices.Contains(withheld, name) && name != masterPasswordFileVariable && value != "" {
 			secrets = append(secrets, value)
 		}
 	}

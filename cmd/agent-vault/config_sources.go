@@ -105,7 +105,8 @@ func unknownKey(where, name string) error {
 
 // otherVariables begin with AGENT_VAULT_ as well and are not configuration.
 var otherVariables = append([]string{
-	addressVariable, vaultVariable, proxyVariable, masterPasswordVariable, loginTokenVariable,
+	addressVariable, vaultVariable, proxyVariable, masterPasswordVariable, masterPasswordFileVariable, loginTokenVariable,
+	inviteVariable, inviteFileVariable,
 }, agentTokenVariables...)
 
 // readEnvironment takes AGENT_VAULT_LISTEN_API for listen.api and so on. Lists

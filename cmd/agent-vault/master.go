@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/term"
@@ -18,7 +19,10 @@ import (
 	"agentvault/vault/seal"
 )
 
-const masterPasswordVariable = "AGENT_VAULT_MASTER_PASSWORD"
+const (
+	masterPasswordVariable     = "AGENT_VAULT_MASTER_PASSWORD"
+	masterPasswordFileVariable = "AGENT_VAULT_MASTER_PASSWORD_FILE"
+)
 
 const maxPasswordLine = 4096 // bytes
 
@@ -134,11 +138,36 @@ func (m masterSource) password(ring seal.Keyring, exists bool) ([]byte, error) {
 // kernel put on the stack stays; hideMemory keeps others from it.)
 func operatorsMaster(std stdio, fromStdin bool) (masterSource, error) {
 	given, set := os.LookupEnv(masterPasswordVariable)
-	if set && given == "" {
-		return masterSource{}, hint(fmt.Errorf("%s is set and empty", masterPasswordVariable), "give it a value, or unset it to keep the key in a file")
+	path, inFile := os.LookupEnv(masterPasswordFileVariable)
+	for name, empty := range map[string]bool{masterPasswordVariable: set && given == "", masterPasswordFileVariable: inFile && path == ""} {
+		if empty {
+			return masterSource{}, hint(fmt.Errorf("%s is set and empty", name), "give it a value, or unset it to keep the key in a file")
+		}
+	}
+	switch {
+	case set && inFile:
+		return masterSource{}, hint(fmt.Errorf("%s and %s are both set", masterPasswordVariable, masterPasswordFileVariable), "unset one of them")
+	case inFile:
+		var err error
+		if given, err = masterFromFile(path); err != nil {
+			return masterSource{}, fmt.Errorf("%s: %w", masterPasswordFileVariable, err)
+		}
 	}
 	m := masterSource{given: []byte(given), line: fromStdin, ask: onTerminal(std), std: std}
 	return m, os.Unsetenv(masterPasswordVariable)
+}
+
+// masterFromFile reads a file of one line, which others than this user and a
+// group cannot read.
+func masterFromFile(path string) (string, error) {
+	if err := checkPasswordFile(path); err != nil {
+		return "", err
+	}
+	password, err := valueFrom("file:" + path)
+	if err == nil && strings.Contains(password, "\n") {
+		err = fmt.Errorf("%s has more than one line", path)
+	}
+	return password, err
 }
 
 // askPassword reads a password without echo. A signal gives the terminal its
