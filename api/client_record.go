@@ -49,7 +49,7 @@ func (c *Client) RefusedHosts(ctx context.Context, f RequestFilter) (RefusedHost
 
 // CheckPolicy asks what would happen to a request.
 func (c *Client) CheckPolicy(ctx context.Context, q PolicyQuestion) (PolicyVerdict, error) {
-	if q.Headers == nil && q.Content == nil {
+	if q.Headers == nil && q.Content == nil && q.Bytes == nil {
 		return send[PolicyVerdict](ctx, c, "GET", "/v1/policy/check"+query("vault", q.Vault, "method", q.Method, "url", q.URL, "agent", q.Agent), nil)
 	}
 	return send[PolicyVerdict](ctx, c, "POST", "/v1/policy/check", q)

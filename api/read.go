@@ -28,8 +28,13 @@ const (
 	maxBody      = 1 << 20   // bytes of a body, unless its route says otherwise
 	maxApplyBody = 16 << 20  // bytes
 	maxText      = 128 << 10 // bytes of one string: twice the longest credential
+	maxBytes     = 2 << 20   // bytes of bytesField
 	bodyTime     = 30 * time.Second
 )
+
+// bytesField is where a body of another request stands in one, in base64: see
+// [PolicyQuestion].
+const bytesField jsontext.Pointer = "/body_base64"
 
 func bad(format string, args ...any) error {
 	return &vault.Error{Code: vault.CodeBadRequest, Message: fmt.Sprintf(format, args...)}
@@ -143,7 +148,7 @@ func checkTokens(body []byte) error {
 			return bad("the body must be an object, not %s", kindName(t.Kind()))
 		case t.Kind() == '"':
 			switch s := t.String(); {
-			case len(s) > maxText:
+			case len(s) > maxText && (len(s) > maxBytes || d.StackPointer() != bytesField):
 				return bad("%s is longer than %d bytes", field(d.StackPointer()), maxText)
 			case strings.IndexFunc(s, isControl) >= 0:
 				return bad("%s holds a control character", field(d.StackPointer()))

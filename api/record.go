@@ -6,6 +6,7 @@ import (
 	"net/textproto"
 	"time"
 
+	"agentvault/policy/when"
 	"agentvault/vault"
 	"agentvault/vault/catalog"
 )
@@ -114,7 +115,13 @@ func (s *server) checkPolicy(ctx context.Context, c call[checkIn]) (PolicyVerdic
 }
 
 func (s *server) explainPolicy(ctx context.Context, c call[PolicyQuestion]) (PolicyVerdict, error) {
-	q := vault.PolicyQuestion{Vault: c.in.Vault, Method: c.in.Method, URL: c.in.URL, Agent: c.in.Agent, Body: c.in.Content}
+	q := vault.PolicyQuestion{Vault: c.in.Vault, Method: c.in.Method, URL: c.in.URL, Agent: c.in.Agent, Body: c.in.Bytes}
+	switch {
+	case c.in.Content != nil && c.in.Bytes != nil:
+		return PolicyVerdict{}, bad("body and body_base64 exclude each other")
+	case c.in.Content != nil:
+		q.Body = []byte(*c.in.Content)
+	}
 	for name, value := range c.in.Headers {
 		if q.Header == nil {
 			q.Header = make(map[string][]string)
@@ -133,10 +140,10 @@ func (s *server) answerPolicy(ctx context.Context, by vault.Caller, q vault.Poli
 	out := PolicyVerdict{
 		Vault: v.Vault, Method: v.Method, Target: v.Target, Path: v.Path, Allowed: v.Allowed, Reason: v.Reason,
 		Service: v.Service, AuthType: v.AuthType, Rule: v.RuleText, Credentials: []VerdictCredential{},
-		AllowedMethods: texts(v.AllowedMethods), Tunnel: v.Tunnel, Fault: v.Fault, Explanation: v.Explanation, Steps: []PolicyStep{}, Ask: v.Ask, Then: texts(v.Then),
+		AllowedMethods: texts(v.AllowedMethods), Tunnel: v.Tunnel, Fault: v.Fault, Doubt: doubtOf(v.Doubt), Explanation: v.Explanation, Steps: []PolicyStep{}, Ask: v.Ask, Then: texts(v.Then),
 	}
 	for _, step := range v.Steps {
-		ps := PolicyStep{Service: step.Service, Rule: step.RuleText, Finding: step.Finding}
+		ps := PolicyStep{Service: step.Service, Rule: step.RuleText, Finding: step.Finding, Doubt: doubtOf(step.Doubt)}
 		if step.Rule >= 0 {
 			ps.RuleIndex = &step.Rule
 		}
@@ -149,6 +156,14 @@ func (s *server) answerPolicy(ctx context.Context, by vault.Caller, q vault.Poli
 		out.Credentials = append(out.Credentials, VerdictCredential(cr))
 	}
 	return out, nil
+}
+
+// doubtOf is a doubt's name, "" for none.
+func doubtOf(d when.Doubt) string {
+	if d == when.NoDoubt {
+		return ""
+	}
+	return d.String()
 }
 
 func (s *server) replayPolicy(ctx context.Context, c call[ReplayRequest]) (ReplayResponse, error) {

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http/httptest"
 	"strings"
@@ -194,6 +195,35 @@ func TestPolicyAtHand(t *testing.T) {
 	if v, err = c.CheckPolicy(t.Context(), api.PolicyQuestion{Vault: "default", Method: "GET", URL: "other.test"}); err != nil || v.Allowed || v.RuleIndex != nil || v.Rule != nil || v.Credentials == nil || v.AllowedMethods == nil {
 		t.Errorf("%+v, %v", v, err)
 	}
+
+	f.send("PUT", "/v1/vaults/default/services", f.owner, `{"services":[{"name":"api","host":"api.test","auth":{"type":"bearer","token":"API_KEY"},"rules":[{"when":"json.a == 1.0"}]}]}`).want(t, 200)
+	headers := map[string]string{"content-type": "application/json"}
+	none, text := "", `{"a": 1}`
+	long := append([]byte(`{"a": 1, "b": "`), bytes.Repeat([]byte("a"), 1<<20)...)
+	for i, q := range []struct {
+		api.PolicyQuestion
+		fault, doubt string
+	}{
+		{api.PolicyQuestion{Headers: headers}, "", ""},
+		{api.PolicyQuestion{Headers: headers, Content: &none}, "condition_not_met", "body_not_json"},
+		{api.PolicyQuestion{Headers: headers, Content: &text}, "", ""},
+		{api.PolicyQuestion{Headers: headers, Bytes: []byte(text)}, "", ""},
+		{api.PolicyQuestion{Bytes: []byte(text)}, "condition_not_met", "content_type_missing"},
+		{api.PolicyQuestion{Headers: headers, Bytes: []byte("\x00\xff")}, "condition_not_met", "body_not_json"},
+		{api.PolicyQuestion{Headers: headers, Bytes: append(long[:1<<20-2:1<<20-2], `"}`...)}, "", ""},
+		{api.PolicyQuestion{Headers: headers, Bytes: long[: 1<<20+1 : 1<<20+1]}, "condition_not_met", "body_too_long"},
+	} {
+		q.Vault, q.Method, q.URL = "default", "POST", "api.test"
+		v, err := c.CheckPolicy(t.Context(), q.PolicyQuestion)
+		if err != nil || v.Fault != q.fault || v.Doubt != q.doubt || (v.Reason == "body_needed") != (i == 0) {
+			t.Errorf("%d: %q %q %s, %v; want %q %q", i, v.Fault, v.Doubt, v.Reason, err, q.fault, q.doubt)
+		}
+	}
+	both := f.send("POST", "/v1/policy/check", f.owner, `{"vault":"default","method":"GET","url":"api.test","body":"","body_base64":"YQ=="}`)
+	if m := both.refused(t, 400, "bad_request"); m != "body and body_base64 exclude each other" {
+		t.Errorf("%q", m)
+	}
+	f.send("PUT", "/v1/vaults/default/services", f.owner, `{"services":[{"name":"api","host":"api.test","auth":{"type":"bearer","token":"API_KEY"},"rules":[{"methods":["GET"],"paths":["/v1/*"]}]}]}`).want(t, 200)
 
 	f.logged(vault.Request{ID: "a", Target: "https://api.test:443", Method: "GET", Path: "/v1/a", Status: code(200)})
 	since := f.clock.now()

@@ -97,7 +97,8 @@ type PolicyVerdict struct {
 	Credentials    []VerdictCredential `json:"credentials"`
 	AllowedMethods []string            `json:"allowed_methods"`
 	Tunnel         bool                `json:"tunnel" doc:"The proxy entrance lets it through unseen."`
-	Fault          string              `json:"fault" doc:"What the agent would get; empty when it goes out."`
+	Fault          string              `json:"fault" doc:"What the agent would get; empty when it goes out, or that depends on a body that was not given."`
+	Doubt          string              `json:"doubt,omitempty" doc:"Why a condition that decided cannot be told, as in steps."`
 	Explanation    string              `json:"explanation"`
 	Steps          []PolicyStep        `json:"steps" doc:"What the decision looked at, in its order."`
 	Ask            bool                `json:"ask" doc:"It goes out if a person allows it."`
@@ -109,7 +110,8 @@ type PolicyStep struct {
 	Service   string       `json:"service"`
 	RuleIndex *int         `json:"rule_index" doc:"Null: the service itself."`
 	Rule      *policy.Rule `json:"rule,omitempty"`
-	Finding   string       `json:"finding" doc:"What it came to: other_port, other_agent, other_placeholder, other_path, other_method, condition_false, condition_unsure, ended, path_ambiguous, disabled or matches."`
+	Finding   string       `json:"finding" doc:"What it came to: other_port, other_agent, other_placeholder, other_path, other_method, condition_false, condition_unsure, body_needed, ended, path_ambiguous, disabled or matches."`
+	Doubt     string       `json:"doubt,omitempty" doc:"Why its condition cannot be told: body_too_long, body_coded, content_type_missing, content_type_other, body_not_json, body_names_twice, body_too_deep, query_ambiguous, graphql_unclear, value_unfit or too_costly."`
 }
 
 // PolicyQuestion is the body of POST /v1/policy/check.
@@ -120,6 +122,7 @@ type PolicyQuestion struct {
 	Agent   string            `json:"agent,omitempty" doc:"Name of the agent that would send it."`
 	Headers map[string]string `json:"headers,omitempty" doc:"Its header, for conditions."`
 	Content *string           `json:"body,omitempty" doc:"Its body, for conditions. Without it, what depends on the body is left open."`
+	Bytes   []byte            `json:"body_base64,omitempty" doc:"The body in base64, instead: for one that is no text, or longer than 128 KiB. More than 1 MiB of a body is not looked at."`
 }
 
 // VerdictCredential is a key that a service injects.

@@ -1,8 +1,10 @@
 package broker_test
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -18,13 +20,14 @@ import (
 // read only where the outcome depends on it.
 func TestConditionsOnBodies(t *testing.T) {
 	const large = 1<<20 + 1
+	var log bytes.Buffer
 	k := newKit(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Error(err)
 		}
 		fmt.Fprintf(w, "%d %v %d:%.20s", r.ContentLength, r.TransferEncoding, len(body), body)
-	}), nil)
+	}), func(o *broker.Options) { o.Log = slog.New(slog.NewTextHandler(&log, nil)) })
 	k.changeVault(t, func(v *vault.Vault) {
 		v.Services[0].Rules = []policy.Rule{
 			{Methods: []string{"POST"}, Paths: []string{"/pay"}, When: "json.amount < 500.0"},
@@ -36,12 +39,15 @@ func TestConditionsOnBodies(t *testing.T) {
 		chunked                  bool
 		want                     string // of the upstream; "" for a refusal
 		fault                    string // a part of its message
+		log                      string // likewise of the operator's log
 	}{
 		{name: "met", path: "/pay", body: `{"amount": 10}`, want: `14 [] 14:{"amount": 10}`},
 		{name: "met, in chunks", path: "/pay", body: `{"amount": 10}`, chunked: true, want: `-1 [chunked] 14:{"amount": 10}`},
 		{name: "not met", path: "/pay", body: `{"amount": 500}`, fault: "does not meet"},
-		{name: "no JSON", path: "/pay", body: `amount=10`, fault: "does not meet"},
-		{name: "nothing", path: "/pay", fault: "does not meet"},
+		{name: "no JSON", path: "/pay", body: `amount=10`, fault: "does not meet; its body cannot be read as JSON", log: "rule 0 of the service api cannot be told (body_not_json)"},
+		{name: "twins", path: "/pay", body: `{"amount": 10, "amount": 1000}`, fault: "a name stands twice in its body", log: "(body_names_twice)"},
+		{name: "another field", path: "/pay", body: `{"sum": 10}`, fault: "missing in it, or of another type", log: "(value_unfit)"},
+		{name: "nothing", path: "/pay", fault: "cannot be read as JSON"},
 		{name: "too long", path: "/pay", body: `{"amount": 10, "s": "` + strings.Repeat("a", large) + `"}`, fault: "longer than 1 MiB"},
 		{name: "too long, in chunks", path: "/pay", body: `{"amount": 10, "s": "` + strings.Repeat("a", large) + `"}`, chunked: true, fault: "longer than 1 MiB"},
 		{name: "coded", path: "/pay", body: `{"amount": 10}`, coding: "gzip", fault: "Content-Encoding"},
@@ -58,7 +64,16 @@ func TestConditionsOnBodies(t *testing.T) {
 				r.Header.Set("Content-Encoding", tt.coding)
 			}
 			w := httptest.NewRecorder()
+			log.Reset()
 			k.Serve(w, r, k.request(t, "example.com", tt.path))
+			if !strings.Contains(log.String(), tt.log) || tt.log == "" && tt.fault == "does not meet" && log.Len() > 0 {
+				t.Errorf("the log says %q, want %q", log.String(), tt.log)
+			}
+			for _, text := range []string{w.Body.String(), log.String()} {
+				if tt.want == "" && (strings.Contains(text, "amount") || strings.Contains(text, "sum")) {
+					t.Errorf("%q repeats the body", text)
+				}
+			}
 			switch {
 			case tt.want != "" && w.Body.String() != tt.want:
 				t.Errorf("the upstream got %q, want %q", w.Body, tt.want)

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"fmt"
+
 	"agentvault/policy"
 	"agentvault/policy/inject"
 	"agentvault/policy/media"
@@ -52,7 +54,7 @@ func (e *exchange) decideStripped() *Fault {
 	q.Input.Header, q.Input.RawQuery = e.stripped.Header, e.stripped.RawQuery
 	d, f := e.vault.decide(q)
 	if f == nil && (d.rule != e.rule || d.ask != e.asks) {
-		f = conditionFault(q.Input)
+		f = conditionFault(when.NoDoubt, "", -1)
 	}
 	return f
 }
@@ -102,15 +104,12 @@ func (e *exchange) readForConditions() *Fault {
 }
 
 // conditionFault refuses what does not meet a condition, or cannot be held against
-// it.
-func conditionFault(in *when.Input) *Fault {
+// it. The operator is told which.
+func conditionFault(why when.Doubt, service string, rule int) *Fault {
 	f := NewFault(CodeConditionNotMet)
-	switch {
-	case in == nil:
-	case in.BodyState == when.BodyTooLong:
-		f.Message += "; its body is longer than 1 MiB, so that it was not looked at"
-	case in.BodyState == when.BodyCoded:
-		f.Message += "; its body is coded (Content-Encoding), so that it was not looked at"
+	if why != when.NoDoubt {
+		f.Message += "; " + why.Words()
+		f.Err = fmt.Errorf("rule %d of the service %s cannot be told (%s): %s", rule, service, why.String(), why.Words())
 	}
 	return f
 }

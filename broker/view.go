@@ -353,7 +353,11 @@ func (v *vaultView) refusal(d policy.Decision, q policy.Query) *Fault {
 		f.Message = "this service has path rules, and the path could be read in two ways; send it without dot segments, empty segments, encoded slashes and the like"
 		return f
 	case policy.ConditionNotMet, policy.BodyNeeded:
-		return conditionFault(q.Input)
+		name := ""
+		if d.Service >= 0 && d.Service < len(v.services) {
+			name = v.services[d.Service].name
+		}
+		return conditionFault(v.set.Doubt(q, d), name, d.Rule)
 	}
 	return NewFault(CodeForbidden)
 }

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"agentvault/policy"
 	"agentvault/policy/inject"
+	"agentvault/policy/media"
 	"agentvault/policy/when"
 )
 
@@ -27,7 +27,8 @@ type Verdict struct {
 	Credentials    []VerdictCredential // that the service injects
 	AllowedMethods []string            // with method_not_allowed
 	Tunnel         bool                // no service names the host, and the proxy entrance lets it through unseen
-	Fault          string              // code that the agent would get; "" when the request goes out
+	Fault          string              // code that the agent would get; "" when the request goes out, or it depends on the body
+	Doubt          when.Doubt          // why a condition that decided cannot be told
 	Explanation    string              // all of it in a sentence
 	Steps          []VerdictStep       // what the decision looked at, in its order
 	Ask            bool                // policy lets it out if a person does
@@ -40,8 +41,12 @@ type PolicyQuestion struct {
 	URL           string // a missing scheme is https
 	Agent         string // name; "": nobody in particular
 	Header        map[string][]string
-	Body          *string // nil: it is not known
+	Body          []byte // nil: it is not known
 }
+
+// MaxJudged is how much of a body conditions look at, in bytes. A longer one is not
+// looked at.
+const MaxJudged = 1 << 20
 
 // A VerdictStep is a service, or a rule of one, that a decision looked at.
 type VerdictStep struct {
@@ -49,6 +54,7 @@ type VerdictStep struct {
 	Rule     int          // index of its rule; -1: the service itself
 	RuleText *policy.Rule // of Rule
 	Finding  string       // policy.Finding
+	Doubt    when.Doubt   // why its condition cannot be told
 }
 
 // A VerdictCredential is a key that a service injects.
@@ -130,8 +136,14 @@ func grantOf(tx Tx, agent string, v Vault, now time.Time) (Grant, error) {
 // input is what conditions look at.
 func (q PolicyQuestion) input(method, path, query string, now time.Time) *when.Input {
 	in := &when.Input{Method: method, Path: path, RawQuery: query, Header: q.Header, Agent: q.Agent, Now: now.UnixNano()}
-	if q.Body != nil {
-		in.Body, in.BodyState = []byte(*q.Body), when.BodyWhole
+	switch {
+	case q.Body == nil:
+	case media.Of(q.Header).Coded:
+		in.BodyState = when.BodyCoded
+	case len(q.Body) > MaxJudged:
+		in.BodyState = when.BodyTooLong
+	default:
+		in.Body, in.BodyState = q.Body, when.BodyWhole
 	}
 	return in
 }
@@ -162,7 +174,7 @@ func (o *Verdict) decide(v Vault, set *policy.Set, q policy.Query, t policy.Targ
 	o.Allowed, o.Reason, o.Rule = d.Verdict == policy.Allow, d.Reason.String(), d.Rule
 	for _, step := range set.Trace(q) {
 		s := v.Services[step.Service]
-		vs := VerdictStep{Service: s.Name, Rule: step.Rule, Finding: string(step.Finding)}
+		vs := VerdictStep{Service: s.Name, Rule: step.Rule, Finding: string(step.Finding), Doubt: step.Doubt}
 		if step.Rule >= 0 {
 			vs.RuleText = &s.Rules[step.Rule]
 		}
@@ -186,88 +198,7 @@ func (o *Verdict) decide(v Vault, set *policy.Set, q policy.Query, t policy.Targ
 	if d.Reason == policy.MethodNotAllowed {
 		o.AllowedMethods = set.AllowedMethods(q)
 	}
+	o.Doubt = set.Doubt(q, d)
 	o.Fault = o.fault(d.Reason)
 	o.Explanation = o.explain(d.Reason)
-}
-
-// fault is the code that the data plane answers with.
-func (o *Verdict) fault(why policy.Reason) string {
-	switch why {
-	case policy.Allowed:
-		if o.missing() != nil {
-			return "credential_not_found"
-		}
-		return ""
-	case policy.ServiceDisabled:
-		return "service_disabled"
-	case policy.MethodNotAllowed:
-		return "method_not_allowed"
-	case policy.PathNotAllowed, policy.PathAmbiguous:
-		return "path_not_allowed"
-	case policy.ConditionNotMet, policy.BodyNeeded:
-		return "condition_not_met"
-	}
-	return "forbidden"
-}
-
-func (o *Verdict) missing() (keys []string) {
-	for _, c := range o.Credentials {
-		if !c.Present {
-			keys = append(keys, c.Key)
-		}
-	}
-	return keys
-}
-
-func (o *Verdict) explain(why policy.Reason) string {
-	switch why {
-	case policy.Allowed:
-		return o.explainAllowed()
-	case policy.ServiceDisabled:
-		return fmt.Sprintf("refused: the service %s covers it and is disabled", o.Service)
-	case policy.MethodNotAllowed:
-		return fmt.Sprintf("refused: %s; on this path the service %s allows %s", o.deniedBy(), o.Service, strings.Join(o.AllowedMethods, ", "))
-	case policy.PathNotAllowed:
-		return fmt.Sprintf("refused: %s, nor does the service allow another method on this path", o.deniedBy())
-	case policy.ConditionNotMet:
-		return fmt.Sprintf("refused: the condition of rule %d of the service %s is not met, or cannot be told", o.Rule, o.Service)
-	case policy.BodyNeeded:
-		return fmt.Sprintf("it depends: rule %d of the service %s looks at the body", o.Rule, o.Service)
-	case policy.PathAmbiguous:
-		return "refused: path rules apply, and this path could be read in two ways"
-	}
-	text := "refused: no service of the vault covers " + o.Target
-	if o.Tunnel {
-		text += "; the proxy entrance lets it through as a blind tunnel, without credentials (unmatched_hosts: tunnel)"
-	}
-	return text
-}
-
-func (o *Verdict) deniedBy() string {
-	if o.Rule >= 0 {
-		return fmt.Sprintf("rule %d of the service %s denies it", o.Rule, o.Service)
-	}
-	return fmt.Sprintf("no rule of the service %s allows it", o.Service)
-}
-
-func (o *Verdict) explainAllowed() string {
-	by := "which has no rules"
-	if o.Rule >= 0 {
-		by = fmt.Sprintf("by its rule %d", o.Rule)
-	}
-	text := fmt.Sprintf("allowed by the service %s, %s", o.Service, by)
-	if o.Ask {
-		text = fmt.Sprintf("a person is asked, says the service %s, %s", o.Service, by)
-	}
-	keys := make([]string, len(o.Credentials))
-	for i, c := range o.Credentials {
-		keys[i] = c.Key
-	}
-	switch missing := o.missing(); {
-	case missing != nil:
-		return fmt.Sprintf("%s, but %s has no value yet, so the agent gets credential_not_found", text, strings.Join(missing, " and "))
-	case len(keys) == 0:
-		return text + "; it goes out as the agent sent it"
-	}
-	return fmt.Sprintf("%s; it goes out with %s (%s)", text, strings.Join(keys, " and "), o.AuthType)
 }

@@ -7,13 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"agentvault/api"
 	"agentvault/api/shown"
 	"agentvault/policy"
+	"agentvault/policy/when"
+	"agentvault/vault"
 )
 
 func policyCommand() *cobra.Command {
@@ -31,6 +32,7 @@ var findings = map[policy.Finding]string{
 	policy.OtherMethod:    "is for other methods",
 	policy.Unmet:          "its condition does not hold",
 	policy.Untold:         "its condition cannot be told",
+	policy.WantsBody:      "it depends on the body: give it with --body",
 	policy.TwoReadings:    "the path could be read in two ways",
 	policy.DisabledAnyway: "is disabled",
 	policy.Matches:        "matches",
@@ -43,7 +45,8 @@ func policyCheckCommand() *cobra.Command {
 		Long: `Say what would happen if an agent of the vault sent this request, and why: which
 service and rule decide, and which credentials go out. Nothing is sent. Limits,
 the addresses of the host and the upstream are not looked at. Rules with
-conditions are held against --agent, --header and --body.`,
+conditions are held against --agent, --header and --body; without --body it says
+which of them depend on the body.`,
 		Example: `  agent-vault policy check --vault default GET https://api.github.com/user
   agent-vault policy check POST api.stripe.com/v1/charges -o json
   agent-vault policy check POST api.example.com/pay -H 'Content-Type: application/json' --body '{"amount": 700}'`,
@@ -80,8 +83,11 @@ func askingCommand(c *cobra.Command, print func(io.Writer, api.PolicyVerdict)) *
 			return err
 		}
 		if c.Flags().Changed("body") {
-			if q.Content, err = readBody(c, body); err != nil {
+			if q.Bytes, err = readBody(c, body); err != nil {
 				return err
+			}
+			if len(q.Bytes) == 0 {
+				q.Content = new(string) // known to be empty
 			}
 		}
 		return printAnswer(c, &o, func(client *api.Client) (api.PolicyVerdict, error) {
@@ -93,7 +99,7 @@ func askingCommand(c *cobra.Command, print func(io.Writer, api.PolicyVerdict)) *
 	c.Flags().StringVar(&q.Agent, "agent", "", "the agent that would send it")
 	completeFlag(c, "agent", flagOf(agentNames))
 	c.Flags().StringArrayVarP(&headers, "header", "H", nil, "a field of its header, as in 'Content-Type: application/json', repeatable")
-	c.Flags().StringVar(&body, "body", "", "its body, @FILE for that of a file, @- for standard input")
+	c.Flags().StringVar(&body, "body", "", "its body, of any bytes, @FILE for that of a file, @- for standard input")
 	o.add(c)
 	return c
 }
@@ -113,23 +119,20 @@ func readHeaders(c *cobra.Command, given []string) (map[string]string, error) {
 	return headers, nil
 }
 
-func readBody(c *cobra.Command, given string) (*string, error) {
-	name, isFile := strings.CutPrefix(given, "@")
-	if !isFile {
-		return &given, nil
+// readBody reads a body, or as much of it as shows that it is too long to be looked at.
+func readBody(c *cobra.Command, given string) ([]byte, error) {
+	in := io.Reader(strings.NewReader(given))
+	if name, isFile := strings.CutPrefix(given, "@"); name == "-" && isFile {
+		in = stdioOf(c).in
+	} else if isFile {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		in = f
 	}
-	var b []byte
-	var err error
-	if name == "-" {
-		b, err = io.ReadAll(stdioOf(c).in)
-	} else {
-		b, err = os.ReadFile(name)
-	}
-	text := string(b)
-	if err == nil && !utf8.ValidString(text) {
-		err = fmt.Errorf("--body %s: it is not UTF-8", plain(given))
-	}
-	return &text, err
+	return io.ReadAll(io.LimitReader(in, vault.MaxJudged+1))
 }
 
 // shownStep is a step of a decision, and what it came to.
@@ -138,10 +141,24 @@ func shownStep(s api.PolicyStep) string {
 	if s.Rule != nil && s.RuleIndex != nil {
 		what = fmt.Sprintf("rule %d of %s: %s", *s.RuleIndex, plain(s.Service), shownRule(*s.Rule))
 	}
-	if words, known := findings[policy.Finding(s.Finding)]; known {
-		return what + ": " + words
+	words, known := findings[policy.Finding(s.Finding)]
+	if !known { // of a newer server
+		words = plain(s.Finding)
 	}
-	return what + ": " + plain(s.Finding) // of a newer server
+	if s.Doubt != "" {
+		words += ": " + shownDoubt(s.Doubt)
+	}
+	return what + ": " + words
+}
+
+// shownDoubt is why a condition cannot be told, in words.
+func shownDoubt(name string) string {
+	for d := when.NoDoubt; d.String() != "unknown"; d++ {
+		if d.String() == name {
+			return d.Words()
+		}
+	}
+	return plain(name) // of a newer server
 }
 
 func printVerdict(w io.Writer, v api.PolicyVerdict) {

@@ -1,22 +1,10 @@
 package when
 
 import (
-	"errors"
-
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 
 	"agentvault/policy/media"
-)
-
-var (
-	errUnread   = errors.New("the body was not read")
-	errTooLong  = errors.New("the body is too long")
-	errCoded    = errors.New("the body is coded")
-	errNoJSON   = errors.New("the body is not said to be JSON in UTF-8")
-	errBadJSON  = errors.New("the body cannot be read as JSON")
-	errTwoWays  = errors.New("the query has more than one reading")
-	errTrailing = errors.New("something comes behind the value")
 )
 
 // bodyFault says why the body cannot be looked at, if so.
@@ -25,11 +13,11 @@ func (a *activation) bodyFault() error {
 	case BodyWhole:
 		return nil
 	case BodyTooLong:
-		return errTooLong
+		return BodyLong
 	case BodyCoded:
-		return errCoded
+		return BodyUndecoded
 	}
-	return errUnread
+	return BodyNotRead
 }
 
 // readJSON reads the body if its Content-Type says that it is JSON. One that
@@ -38,12 +26,15 @@ func (a *activation) readJSON() ref.Val {
 	if err := a.bodyFault(); err != nil {
 		return types.WrapErr(err)
 	}
-	if said := media.Of(a.Header); said.Kind != media.JSON || said.Charset {
-		return types.WrapErr(errNoJSON)
+	switch said := media.Of(a.Header); {
+	case said.Kind == media.Unnamed:
+		return types.WrapErr(TypeMissing)
+	case said.Kind != media.JSON || said.Charset:
+		return types.WrapErr(TypeOther)
 	}
 	v, err := a.parsed()
 	if err != nil {
-		return types.WrapErr(errBadJSON)
+		return types.WrapErr(err)
 	}
 	return v
 }

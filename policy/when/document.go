@@ -25,7 +25,7 @@ type document struct {
 
 func (d *document) values() *operation {
 	if d.typ == typeNone {
-		e := types.WrapErr(errGraphQL)
+		e := types.WrapErr(GraphQLUnclear)
 		return &operation{types.String(typeNone), e, e}
 	}
 	return &operation{types.String(d.typ), types.String(d.name), types.NewStringList(types.DefaultTypeAdapter, d.fields)}
@@ -40,7 +40,7 @@ func agree(all []*document) (*document, error) {
 	seen := make(map[string]bool)
 	for _, other := range all {
 		if other.typ != d.typ {
-			return nil, errGraphQL
+			return nil, GraphQLUnclear
 		}
 		if other.name != d.name {
 			d.name = ""
@@ -59,16 +59,16 @@ func agree(all []*document) (*document, error) {
 // without a name, any.
 func readDocument(text, name string) (*document, error) {
 	if !plain(text) {
-		return nil, errGraphQL
+		return nil, GraphQLUnclear
 	}
 	doc, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: text}, maxTokens)
 	if err != nil {
-		return nil, errGraphQL
+		return nil, GraphQLUnclear
 	}
 	fragments := make(map[string]*ast.FragmentDefinition)
 	for _, f := range doc.Fragments {
 		if fragments[f.Name] != nil {
-			return nil, errGraphQL
+			return nil, GraphQLUnclear
 		}
 		fragments[f.Name] = f
 	}
@@ -76,7 +76,7 @@ func readDocument(text, name string) (*document, error) {
 	var all []*document
 	for _, o := range doc.Operations {
 		if names[o.Name] && o.Name != "" {
-			return nil, errGraphQL
+			return nil, GraphQLUnclear
 		}
 		names[o.Name] = true
 		if name != "" && o.Name != name {
@@ -85,13 +85,13 @@ func readDocument(text, name string) (*document, error) {
 		d := &document{typ: string(o.Operation), name: o.Name}
 		top := topLevel{fragments: fragments, spread: make(map[string]bool), seen: make(map[string]bool)}
 		if !top.add(o.SelectionSet) {
-			return nil, errGraphQL
+			return nil, GraphQLUnclear
 		}
 		d.fields = top.fields
 		all = append(all, d)
 	}
 	if len(all) == 0 {
-		return nil, errGraphQL
+		return nil, GraphQLUnclear
 	}
 	return agree(all)
 }

@@ -2,7 +2,6 @@ package when
 
 import (
 	"bytes"
-	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -17,10 +16,6 @@ import (
 // An operation is what a request asks of a GraphQL server, each part of it or
 // why it cannot be told.
 type operation struct{ typ, name, fields ref.Val }
-
-// errGraphQL: what servers would make of a request differs, or none can tell
-// by looking at it.
-var errGraphQL = errors.New("what the request asks of a GraphQL server cannot be told")
 
 func (a *activation) readGraphQL() *operation {
 	a.mu.Lock()
@@ -57,14 +52,14 @@ func (a *activation) findOperation() (*document, error) {
 	case len(asks) == 0:
 		asks = []ask{inQuery}
 	case len(asks) != parts: // a batch, of which not all is GraphQL
-		return nil, errGraphQL
+		return nil, GraphQLUnclear
 	case inQuery.document != "" || inQuery.more || inQuery.elsewhere || inQuery.id:
-		return nil, errGraphQL
+		return nil, GraphQLUnclear
 	case inQuery.name != "" && slices.ContainsFunc(asks, func(q ask) bool { return q.name != inQuery.name }):
-		return nil, errGraphQL
+		return nil, GraphQLUnclear
 	}
 	if len(asks) > maxBatch {
-		return nil, errGraphQL
+		return nil, GraphQLUnclear
 	}
 	var all []*document
 	for _, q := range asks {
@@ -97,7 +92,7 @@ func (q ask) read() (*document, error) {
 	case q.empty():
 		return &document{typ: typeNone}, nil
 	case q.document == "" || q.elsewhere || q.id:
-		return nil, errGraphQL
+		return nil, GraphQLUnclear
 	}
 	return readDocument(q.document, q.name)
 }
@@ -112,7 +107,7 @@ func (q *ask) take(name string, v ref.Val) error {
 			return nil // no document is without one
 		}
 		if name != "query" {
-			return errGraphQL
+			return GraphQLUnclear
 		}
 		q.document = string(text)
 	case "OPERATIONNAME":
@@ -120,7 +115,7 @@ func (q *ask) take(name string, v ref.Val) error {
 			return nil
 		}
 		if !isText || name != "operationName" {
-			return errGraphQL
+			return GraphQLUnclear
 		}
 		q.name = string(text)
 	case "VARIABLES":
@@ -142,7 +137,7 @@ func (q *ask) takeExtensions(v ref.Val) error {
 	if text, ok := v.(types.String); ok && text != "" { // in a query or form it is JSON
 		var err error
 		if v, err = parseJSON([]byte(text)); err != nil {
-			return errGraphQL
+			return GraphQLUnclear
 		}
 	}
 	m, ok := v.(traits.Mapper)
@@ -162,7 +157,7 @@ func (q *ask) takeExtensions(v ref.Val) error {
 func askOfForm(raw string) (q ask, err error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return ask{}, errGraphQL
+		return ask{}, GraphQLUnclear
 	}
 	for name, list := range values {
 		was := q
@@ -172,7 +167,7 @@ func askOfForm(raw string) (q ask, err error) {
 			}
 		}
 		if q != was && len(list) > 1 {
-			return ask{}, errGraphQL
+			return ask{}, GraphQLUnclear
 		}
 		if parameter(name) == "OPERATIONS" { // what has files comes like this
 			q.elsewhere = true
@@ -199,7 +194,7 @@ func (a *activation) asksOfBody() ([]ask, error) {
 	}
 	said := media.Of(a.Header)
 	if said.Kind == media.Unclear || said.Charset {
-		return nil, errGraphQL
+		return nil, GraphQLUnclear
 	}
 	switch {
 	case said.Kind == media.JSON:
@@ -212,7 +207,7 @@ func (a *activation) asksOfBody() ([]ask, error) {
 		return []ask{{document: string(a.Body)}}, nil
 	case said.Kind == media.Form:
 		if looksLikeJSON(a.Body) {
-			return nil, errGraphQL
+			return nil, GraphQLUnclear
 		}
 		q, err := askOfForm(string(a.Body))
 		return []ask{q}, err
@@ -220,7 +215,7 @@ func (a *activation) asksOfBody() ([]ask, error) {
 		// One part of several may be an operation with files, and a server that
 		// overlooks the type would read what looks like JSON.
 		if said.Kind == media.Multipart || strings.Contains(said.Type, "graphql") || looksLikeJSON(a.Body) {
-			return nil, errGraphQL
+			return nil, GraphQLUnclear
 		}
 		return nil, nil
 	}

@@ -91,7 +91,7 @@ func (a *activation) once(kept *ref.Val, read func() ref.Val) ref.Val {
 func (a *activation) readQuery() ref.Val {
 	values, err := url.ParseQuery(a.RawQuery)
 	if err != nil {
-		return types.WrapErr(errTwoWays)
+		return types.WrapErr(QueryTwoWays)
 	}
 	m := make(map[string]any, len(values))
 	for name, list := range values {

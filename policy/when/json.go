@@ -2,7 +2,6 @@ package when
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"math"
 	"strconv"
@@ -22,22 +21,16 @@ const (
 	maxDouble = 1 << 53
 )
 
-var (
-	errDepth  = errors.New("nested too deeply")
-	errValues = errors.New("too many values")
-	errNames  = errors.New("two names differ in letter case only")
-)
-
 // parseJSON reads one value as strictly as RFC 8259 and I-JSON have it: no
-// names twice, UTF-8 alone, nothing before or behind.
+// names twice, UTF-8 alone, nothing before or behind. The error is a Doubt.
 func parseJSON(body []byte) (ref.Val, error) {
 	r := reader{dec: jsontext.NewDecoder(bytes.NewReader(body))}
 	v, err := r.value(0)
 	if err != nil {
-		return nil, err
+		return nil, doubtOfJSON(err)
 	}
 	if _, err := r.dec.ReadToken(); err != io.EOF {
-		return nil, errTrailing
+		return nil, BodyNoJSON
 	}
 	return v, nil
 }
@@ -49,7 +42,7 @@ type reader struct {
 
 func (r *reader) value(depth int) (ref.Val, error) {
 	if r.values++; r.values > maxValues {
-		return nil, errValues
+		return nil, BodyLarge
 	}
 	tok, err := r.dec.ReadToken()
 	if err != nil {
@@ -66,7 +59,7 @@ func (r *reader) value(depth int) (ref.Val, error) {
 		return number(tok.String())
 	}
 	if depth == maxDepth {
-		return nil, errDepth
+		return nil, BodyLarge
 	}
 	if tok.Kind() == '{' {
 		return r.object(depth + 1)
@@ -84,7 +77,7 @@ func (r *reader) object(depth int) (ref.Val, error) {
 		}
 		key := name.String()
 		if f := fold(key); folded[f] {
-			return nil, errNames
+			return nil, BodyTwins
 		} else {
 			folded[f] = true
 		}
