@@ -76,8 +76,11 @@ func valid(s *openapi3.Schema) string {
 	case s.Type.Includes("object"):
 		return object(fields(s), "", "")
 	}
-	if s.Format == "date-time" {
+	switch {
+	case s.Format == "date-time":
 		return `"2026-01-02T03:04:05Z"`
+	case s.ContentEncoding == "base64":
+		return `"ZGVmYXVsdA=="`
 	}
 	return `"default"`
 }
@@ -117,7 +120,12 @@ func faults(s *openapi3.Schema, place string) (list []fault) {
 	switch {
 	case s.Type.Includes("string"):
 		add("wrong type", "7", "true", "{}", "[]")
-		add("too long", `"`+strings.Repeat("a", 200_000)+`"`)
+		long := 200_000
+		if s.ContentEncoding == "base64" {
+			long = 3_000_000
+			add("no base64", `"a"`, `"*"`)
+		}
+		add("too long", `"`+strings.Repeat("a", long)+`"`)
 		add("control character", `"\u0000"`, `"a\u0007b"`, `"\u001b[2J"`, `"\u007f"`, `"\u0085"`, "\"\x01\"", "\"a\nb\"")
 		add("no text", "\"\xff\"", `"\ud800"`)
 	case s.Type.Includes("integer"):

@@ -234,7 +234,7 @@ func field(p jsontext.Pointer) string {
 
 // nameable is what fields and credentials are called. Another name may be a
 // value in the wrong place, and is not repeated.
-var nameable = regexp.MustCompile(`^([A-Za-z_]{1,32}|[A-Z][A-Z0-9_]{0,63})$`)
+var nameable = regexp.MustCompile(`^([A-Za-z_]{1,32}[0-9]{0,2}|[A-Z][A-Z0-9_]{0,63})$`)
 
 // index is what places in a list are called.
 var index = regexp.MustCompile(`^[0-9]{1,5}$`)
