@@ -77,7 +77,7 @@ var faultKinds = map[string]FaultKind{
 	CodeVaultNotFound:     {Status: 404, When: "unknown vault", Next: "there is no vault of that name"},
 	CodeRequestTooLarge:   {Status: 413, When: "a body that must be seen whole or rewritten is too long", Next: "the request is too long to be rewritten"},
 	CodePlaceholder:       {Status: 400, When: "a placeholder of the vault stands where the service does not replace it", Next: "a placeholder of the vault stands where it is not replaced"},
-	CodeBodyUnreadable:    {Status: 415, When: "the service replaces placeholders in bodies, and this one is compressed, of several parts or in an odd charset, so that they cannot be found", Next: "this service replaces placeholders in bodies; send JSON or a form in UTF-8 without Content-Encoding, and no multipart"},
+	CodeBodyUnreadable:    {Status: 415, When: "the service replaces placeholders in bodies, and this one is compressed, of several parts, in an odd charset or broken JSON, so that they cannot be found", Next: "this service replaces placeholders in bodies; send JSON or a form in UTF-8 without Content-Encoding, and no multipart"},
 	CodeMisdirected:       {Status: 421, When: "a request inside a tunnel names another host than the tunnel's", Next: "this tunnel was opened for another host; open one for the host that the request names"},
 	CodeRateLimited:       {Status: 429, When: "a rate or concurrency limit, or too many tokens that are not valid from one address; carries `Retry-After`", Next: "too many requests from this session; wait and try again"},
 	CodeAgentGone:         {Status: 499, When: "in the record only: the agent went away before the answer had ended", Next: "the agent has gone"},

@@ -141,6 +141,10 @@ func (e *exchange) substitute(open inject.Opener) *Fault {
 		return misplaced("the path")
 	case holds(set, req.RawQuery):
 		return misplaced("the query")
+	case replaces && set.Holds(req.Body) && e.bodyKind == inject.BodyJSON && !inject.IsJSON(req.Body):
+		f := NewFault(CodeBodyUnreadable)
+		f.Message = "the body is not the JSON that its Content-Type says, so that a placeholder in it cannot be replaced"
+		return f
 	case replaces && set.Holds(req.Body):
 		return misplaced("the body")
 	}

@@ -102,6 +102,13 @@ func basicPair(value string) (pair string, ok bool) {
 	return string(b), err == nil
 }
 
+// BasicPair is what stands in base64 behind "Basic " in the value of a header field;
+// "" where nothing does.
+func BasicPair(value string) string {
+	pair, _ := basicPair(value) // as far as it can be read
+	return pair
+}
+
 // pair replaces in user name and password. RFC 7617 §2: a colon in the user name
 // would move the border.
 func (s *Substitutions) pair(surface, value, pair string, open Opener) (string, error) {
@@ -151,7 +158,7 @@ func KindOfBody(h map[string][]string) BodyKind {
 func (s *Substitutions) body(kind BodyKind, body []byte, open Opener) ([]byte, error) {
 	r := s.replacer(SurfaceBody, notation{percent, spellQuery, true}, open)
 	if kind == BodyJSON {
-		if !isJSON(body) {
+		if !IsJSON(body) {
 			return body, nil
 		}
 		r.notation = notation{escaped, spellJSON, false}
@@ -164,15 +171,15 @@ func (s *Substitutions) body(kind BodyKind, body []byte, open Opener) ([]byte, e
 // else as it stands.
 func (s *Substitutions) Message(text []byte, open Opener) ([]byte, error) {
 	r := s.replacer(SurfaceWebSocket, notation{literal, spellText, false}, open)
-	if isJSON(text) {
+	if IsJSON(text) {
 		r.notation = notation{escaped, spellJSON, false}
 	}
 	r.most = MaxSubstituted
 	return r.replaceBytes(text)
 }
 
-// isJSON reports whether a text is JSON, once or more often.
-func isJSON(text []byte) bool {
+// IsJSON reports whether a text is JSON, once or more often.
+func IsJSON(text []byte) bool {
 	d := json.NewDecoder(bytes.NewReader(text))
 	for {
 		var v json.RawMessage
