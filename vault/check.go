@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"agentvault/policy"
@@ -19,7 +20,7 @@ type Verdict struct {
 	Path          string
 
 	Allowed        bool   // policy lets it out
-	Reason         string // policy.Reason's name, or "malformed"
+	Reason         string // policy.Reason's name, ReasonMalformed or ReasonUnsendable
 	Service        string // that covers it; "" when none does
 	Rule           int    // index of the service's rule that decided; -1 when none did
 	RuleText       *policy.Rule
@@ -81,10 +82,14 @@ func (r *Registry) CheckPolicy(ctx context.Context, c Caller, asked PolicyQuesti
 		return Verdict{}, badRequest("method: it is missing, as in GET")
 	}
 	var v Vault
-	grant := Grant{}
+	var grant Grant
+	var left map[string]int64
 	err = r.store.Read(ctx, func(tx Tx) (err error) {
-		if v, err = r.wholeVault(tx, c, actReadVault, asked.Vault); err == nil && asked.Agent != "" {
-			grant, err = grantOf(tx, asked.Agent, v, r.now())
+		if v, err = r.wholeVault(tx, c, actReadVault, asked.Vault); err != nil || asked.Agent == "" {
+			return err
+		}
+		if grant, err = grantOf(tx, asked.Agent, v, r.now()); err == nil {
+			left, err = grant.left(tx, v.ID, r.now())
 		}
 		return err
 	})
@@ -103,20 +108,72 @@ func (r *Registry) CheckPolicy(ctx context.Context, c Caller, asked PolicyQuesti
 		return out, nil
 	}
 	choosers := Choosers(v.Services, func(key string) string { return r.dummyOf(v, key) })
-	sent, _ := inject.Sent(asked.Header, query, choosers)
-	out.decide(v, set, policy.Query{
+	sent, several := inject.Sent(asked.Header, query, choosers)
+	if several {
+		out.refuse("placeholder_misplaced", "refused: the request has placeholders of several services; send that of one")
+		return out, nil
+	}
+	q := policy.Query{
 		Scheme: target.Scheme, Host: target.Host, Port: target.Port, Method: method, Path: path,
 		Agent: asked.Agent, Placeholder: choosers[sent],
 		Input: asked.input(method, path, query, r.now()),
-	}, target)
-	if out.Service != "" && !grant.includes(out.Service) {
-		out.Allowed, out.Fault = false, "forbidden"
-		out.Explanation = fmt.Sprintf("refused: the agent %s was not granted the service %s, which covers it", asked.Agent, out.Service)
 	}
-	if out.Service == "" {
+	d := out.decide(v, set, q, target)
+	switch {
+	case out.Service != "" && !grant.includes(out.Service):
+		out.Allowed, out.Ask, out.Then, out.Fault = false, false, nil, "forbidden"
+		out.Explanation = fmt.Sprintf("refused: the agent %s was not granted the service %s, which covers it", asked.Agent, out.Service)
+	case out.Service == "":
 		out.Explanation += expiredWords(all, target, r.now())
+	case d.Verdict != policy.Deny:
+		r.send(&out, v, r.trial(v, v.Services[d.Service], asked, q, target, query))
+		out.grantWords(grant, left)
 	}
 	return out, nil
+}
+
+// send says what would become of a request that policy lets out.
+func (r *Registry) send(out *Verdict, v Vault, t *trial) {
+	s := v.Services[v.service(out.Service)]
+	in, err := inject.Parse(s.Auth)
+	if err != nil {
+		return // it was checked when it was stored
+	}
+	subs := inject.Placeholders(s.Substitutions, func(key string) string { return r.dummyOf(v, key) })
+	fault, why := t.run(in, subs)
+	if fault != "" {
+		out.refuse(fault, fmt.Sprintf("refused: the service %s lets it out (%s), and it cannot be sent: %s", out.Service, out.by(), why))
+		return
+	}
+	var missing []string
+	for _, key := range append(in.Keys(), t.opened...) {
+		if _, present := v.Credentials[key]; !present && !slices.Contains(missing, key) {
+			missing = append(missing, key)
+		}
+	}
+	if missing != nil {
+		out.Fault = "credential_not_found"
+	}
+	out.Explanation = out.explainAllowed(missing)
+}
+
+// refuse says that a request cannot be sent, whatever policy says.
+func (o *Verdict) refuse(fault, explanation string) {
+	o.Allowed, o.Ask, o.Then, o.Reason, o.Fault, o.Explanation = false, false, nil, ReasonUnsendable, fault, explanation
+}
+
+// grantWords adds what the agent's grant of the service allows, where that is counted.
+func (o *Verdict) grantWords(g Grant, left map[string]int64) {
+	for _, t := range g.Metered() {
+		if t.Service != o.Service || o.Reason == ReasonUnsendable {
+			continue
+		}
+		o.Then = append(o.Then, fmt.Sprintf("limit of the agent's grant: %d requests until %s, of which %d are left", t.Uses, t.ExpiresAt.Format(time.RFC3339), left[t.ID]))
+		if left[t.ID] == 0 && o.Fault == "" {
+			o.Fault = "budget_exceeded"
+			o.Explanation += "; but the agent has sent all the requests that it was granted, so it gets budget_exceeded"
+		}
+	}
 }
 
 // grantOf is what an agent may do in a vault.
@@ -169,7 +226,7 @@ func compileServices(services []Service) (*policy.Set, error) {
 	return policy.Compile(rules)
 }
 
-func (o *Verdict) decide(v Vault, set *policy.Set, q policy.Query, t policy.Target) {
+func (o *Verdict) decide(v Vault, set *policy.Set, q policy.Query, t policy.Target) policy.Decision {
 	d := set.Decide(q)
 	o.Allowed, o.Reason, o.Rule = d.Verdict == policy.Allow, d.Reason.String(), d.Rule
 	for _, step := range set.Trace(q) {
@@ -201,4 +258,5 @@ func (o *Verdict) decide(v Vault, set *policy.Set, q policy.Query, t policy.Targ
 	o.Doubt = set.Doubt(q, d)
 	o.Fault = o.fault(d.Reason)
 	o.Explanation = o.explain(d.Reason)
+	return d
 }

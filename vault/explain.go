@@ -13,10 +13,7 @@ import (
 // fault is the code that the data plane answers with.
 func (o *Verdict) fault(why policy.Reason) string {
 	switch why {
-	case policy.Allowed:
-		if o.missing() != nil {
-			return "credential_not_found"
-		}
+	case policy.Allowed, policy.BodyNeeded:
 		return ""
 	case policy.ServiceDisabled:
 		return "service_disabled"
@@ -26,25 +23,14 @@ func (o *Verdict) fault(why policy.Reason) string {
 		return "path_not_allowed"
 	case policy.ConditionNotMet:
 		return "condition_not_met"
-	case policy.BodyNeeded:
-		return ""
 	}
 	return "forbidden"
-}
-
-func (o *Verdict) missing() (keys []string) {
-	for _, c := range o.Credentials {
-		if !c.Present {
-			keys = append(keys, c.Key)
-		}
-	}
-	return keys
 }
 
 func (o *Verdict) explain(why policy.Reason) string {
 	switch why {
 	case policy.Allowed:
-		return o.explainAllowed()
+		return o.explainAllowed(nil)
 	case policy.ServiceDisabled:
 		return fmt.Sprintf("refused: the service %s covers it and is disabled", o.Service)
 	case policy.MethodNotAllowed:
@@ -75,20 +61,26 @@ func (o *Verdict) deniedBy() string {
 	return fmt.Sprintf("no rule of the service %s allows it", o.Service)
 }
 
-func (o *Verdict) explainAllowed() string {
-	by := "which has no rules"
+// by is what of the service decided.
+func (o *Verdict) by() string {
 	if o.Rule >= 0 {
-		by = fmt.Sprintf("by its rule %d", o.Rule)
+		return fmt.Sprintf("by its rule %d", o.Rule)
 	}
-	text := fmt.Sprintf("allowed by the service %s, %s", o.Service, by)
+	return "which has no rules"
+}
+
+// explainAllowed says what goes out; missing are credentials without a value that it
+// would need.
+func (o *Verdict) explainAllowed(missing []string) string {
+	text := fmt.Sprintf("allowed by the service %s, %s", o.Service, o.by())
 	if o.Ask {
-		text = fmt.Sprintf("a person is asked, says the service %s, %s", o.Service, by)
+		text = fmt.Sprintf("a person is asked, says the service %s, %s", o.Service, o.by())
 	}
 	keys := make([]string, len(o.Credentials))
 	for i, c := range o.Credentials {
 		keys[i] = c.Key
 	}
-	switch missing := o.missing(); {
+	switch {
 	case missing != nil:
 		return fmt.Sprintf("%s, but %s has no value yet, so the agent gets credential_not_found", text, strings.Join(missing, " and "))
 	case len(keys) == 0:

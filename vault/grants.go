@@ -58,6 +58,27 @@ func (g Grant) Metered() []TimedGrant {
 	})
 }
 
+// left returns how many requests are left of each grant whose uses are counted, by its
+// ID.
+func (g Grant) left(tx Tx, vaultID string, now time.Time) (map[string]int64, error) {
+	left := make(map[string]int64)
+	for _, t := range g.Ends.Grants {
+		if t.Uses == 0 {
+			continue
+		}
+		account := t.UsesAccount(vaultID)
+		spent, err := tx.Spent(vaultID, account.Service, now, map[string]time.Duration{account.Name: 0})
+		if err != nil {
+			return nil, err
+		}
+		left[t.ID] = t.Uses
+		for _, s := range spent {
+			left[t.ID] = max(0, left[t.ID]-s.Total)
+		}
+	}
+	return left, nil
+}
+
 // UsesAccount is where uses of a grant are counted.
 func (t TimedGrant) UsesAccount(vaultID string) Account {
 	return Account{VaultID: vaultID, Service: "grant " + t.ID, Name: "uses"}

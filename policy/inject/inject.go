@@ -115,6 +115,14 @@ type BodyReader interface {
 	BodyLimit(r *Request) int
 }
 
+// A Refuser is an Injector that cannot take every request.
+type Refuser interface {
+	Injector
+	// Refuses is why it cannot take a request: a *RequestError, or nil. It is asked
+	// when the agent's own credentials are off the request, and Inject says the same.
+	Refuses(r *Request) error
+}
+
 // A Minter is an Injector whose credential is a token that is obtained with
 // stored ones, over the network, and is good for a while. Whoever calls Inject
 // puts it into the Request.

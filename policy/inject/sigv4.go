@@ -107,6 +107,15 @@ func (a awsSigV4) BodyLimit(r *Request) int {
 	return 0
 }
 
+// Refuses implements [Refuser].
+func (a awsSigV4) Refuses(r *Request) error {
+	if err := resignable(r); err != nil {
+		return err
+	}
+	_, _, err := a.scope(r)
+	return err
+}
+
 // Inject implements [Injector].
 func (a awsSigV4) Inject(r *Request, open func(string) (seal.Plaintext, error)) error {
 	if err := resignable(r); err != nil {
