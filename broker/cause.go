@@ -18,6 +18,14 @@ import (
 // texts of net/http's errors hold what the upstream sent, and that may be the
 // credential (R17). The error wraps nothing, so that nobody prints more.
 func upstreamCause(err error) error {
+	if cause := knownCause(err); cause != nil || err == nil {
+		return cause
+	}
+	return fmt.Errorf("protocol error (%T)", err)
+}
+
+// knownCause is upstreamCause where it has words for an error, nil otherwise.
+func knownCause(err error) error {
 	var blocked *BlockedError
 	var egress *EgressError
 	var dns *net.DNSError
@@ -68,7 +76,7 @@ func upstreamCause(err error) error {
 	case errors.As(err, &op) && (op.Op == "remote error" || op.Op == "local error"):
 		return errors.New("TLS handshake refused")
 	}
-	return fmt.Errorf("protocol error (%T)", err)
+	return nil
 }
 
 // certificateCause says why a certificate was not accepted, or returns nil.

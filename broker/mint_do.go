@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -100,15 +101,12 @@ func (a *asking) fault(err error) *Fault {
 	var missing *missingError
 	var value *inject.ValueError
 	var said *inject.MintError
-	var answered *inject.EndpointError
 	switch {
 	case errors.As(err, &missing), errors.As(err, &value):
 		return injectFault(err)
 	}
 	f := NewFault(CodeRefreshFailed)
-	if f.Err = upstreamCause(err); errors.As(err, &answered) {
-		f.Err = answered
-	}
+	f.Err = mintCause(err)
 	if len(a.keys) > 0 {
 		f.Credential = a.keys[0]
 	}
@@ -130,6 +128,22 @@ func (a *asking) fault(err error) *Fault {
 		f.Message = "the token endpoint's TLS certificate could not be verified, so nothing was sent to it"
 	}
 	return f
+}
+
+// mintCause is what the operator's log learns, in words of ours (R17).
+func mintCause(err error) error {
+	var said *inject.MintError
+	var answered *inject.EndpointError
+	cause := knownCause(err)
+	switch {
+	case errors.As(err, &answered):
+		return answered
+	case errors.As(err, &said) && cause != nil:
+		return fmt.Errorf("%s: %w", said.Reason, cause)
+	case errors.As(err, &said):
+		return errors.New(said.Reason)
+	}
+	return upstreamCause(err)
 }
 
 // Times after a failure in which the endpoint is not asked again: doubled with each,

@@ -338,6 +338,9 @@ func TestMintingFails(t *testing.T) {
 			if all := log.String() + w.Body.String(); strings.Contains(all, clientSecret) || strings.Contains(all, "script") {
 				t.Errorf("it is repeated: %s", all)
 			}
+			if !strings.Contains(log.String(), "token endpoint") || strings.Contains(log.String(), "(*") {
+				t.Errorf("the log has no reason, or one in words of Go: %s", log.String())
+			}
 			// A person mends it: it is tried at once.
 			e.set(func() { e.answers = nil })
 			k.declare(t, oauthClient, "CLIENT_SECRET", clientSecret)
