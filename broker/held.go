@@ -9,14 +9,18 @@ import (
 	"sync"
 	"time"
 
+	"agentvault/policy/inject"
 	"agentvault/policy/when"
 	"agentvault/vault"
+	"agentvault/vault/seal"
 )
 
 // Approvals keep requests that wait for a person.
 type Approvals interface {
 	// Hold holds a request, or finds the question that it is already.
 	Hold(ctx context.Context, h vault.Held, c vault.HeldContent) (vault.Held, error)
+	// FindHeld finds the question that a request is already, and holds none.
+	FindHeld(ctx context.Context, h vault.Held, c vault.HeldContent) (held vault.Held, found bool, err error)
 	// Wait returns once the state is another one, the time is over or ctx has ended,
 	// which is no error.
 	Wait(ctx context.Context, h vault.Held, wait time.Duration) (vault.Held, error)
@@ -50,6 +54,16 @@ func (e *exchange) ask() (done bool, f *Fault) {
 	if f != nil {
 		return false, f
 	}
+	if unfit := e.rehearse(); unfit != nil { // nobody is asked in vain, but an answer is given again
+		held, found, err := e.approvals.FindHeld(e.r.Context(), h, c)
+		switch {
+		case err != nil:
+			return false, e.heldFault(err)
+		case !found || held.Status == vault.HeldPending:
+			return false, unfit
+		}
+		return e.follow(held)
+	}
 	held, err := e.approvals.Hold(e.r.Context(), h, c)
 	var many vault.TooManyHeldError
 	switch {
@@ -61,6 +75,33 @@ func (e *exchange) ask() (done bool, f *Fault) {
 		return false, e.heldFault(err)
 	}
 	return e.follow(held)
+}
+
+// rehearse refuses what could not be sent if a person allowed it, as it would be
+// refused without asking: for want of a credential, for a placeholder that is out of
+// place, or for what the service's auth does not take. No value is opened.
+func (e *exchange) rehearse() *Fault {
+	stand := func(key string) (seal.Plaintext, error) {
+		if _, ok := e.vault.boxes[key]; !ok {
+			return seal.Plaintext{}, &missingError{key}
+		}
+		return seal.NewPlaintext([]byte("x")), nil
+	}
+	kept := e.stripped
+	e.stripped.Header = maps.Clone(kept.Header)
+	f := e.substitute(stand)
+	if refuser, ok := e.service.injector.(inject.Refuser); ok && f == nil {
+		if err := refuser.Refuses(&e.stripped); err != nil {
+			f = injectFault(err)
+		}
+	}
+	e.stripped = kept
+	for _, key := range e.service.injector.Keys() {
+		if _, err := stand(key); err != nil && f == nil {
+			f = injectFault(err)
+		}
+	}
+	return f
 }
 
 // follow goes with a held request from state to state.

@@ -33,14 +33,8 @@ func (d *Holder) now() time.Time { return storedTime(d.clock()) }
 func (d *Holder) Hold(ctx context.Context, h Held, c HeldContent) (Held, error) {
 	h.Digest = digestHeld(d.key, h, c)
 	found := false
-	find := func(tx Tx) error {
-		was, err := tx.HeldByDigest(h.VaultID, h.Digest)
-		if errors.Is(err, ErrNotFound) || err == nil && !d.now().Before(was.Until) {
-			return nil
-		}
-		if err == nil {
-			h, found = was, true
-		}
+	find := func(tx Tx) (err error) {
+		found, err = d.findHeld(tx, &h)
 		return err
 	}
 	// One that is held already does not take the one writer, nor does one too many.
@@ -63,6 +57,29 @@ func (d *Holder) Hold(ctx context.Context, h Held, c HeldContent) (Held, error) 
 	}
 	h.Status = h.StatusAt(d.now())
 	return h, err
+}
+
+// findHeld finds the question that a request is already.
+func (d *Holder) findHeld(tx Tx, h *Held) (found bool, err error) {
+	was, err := tx.HeldByDigest(h.VaultID, h.Digest)
+	if errors.Is(err, ErrNotFound) || err == nil && !d.now().Before(was.Until) {
+		return false, nil
+	}
+	if err == nil {
+		*h = was
+	}
+	return err == nil, err
+}
+
+// FindHeld finds the question that a request is already, and holds none.
+func (d *Holder) FindHeld(ctx context.Context, h Held, c HeldContent) (_ Held, found bool, err error) {
+	h.Digest = digestHeld(d.key, h, c)
+	err = d.store.Read(ctx, func(tx Tx) error {
+		found, err = d.findHeld(tx, &h)
+		return err
+	})
+	h.Status = h.StatusAt(d.now())
+	return h, found, err
 }
 
 func (d *Holder) putNewHeld(tx Tx, h *Held, c HeldContent) (err error) {
