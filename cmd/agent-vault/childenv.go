@@ -28,6 +28,7 @@ type childOf struct {
 	withholding withholding // from environ
 
 	ownPort   string // URL of the port of --proxy-port; "": the proxy entrance itself, with credentials
+	jvmPort   string // likewise, for JVMs alone; "": none
 	ownSocket string // path of --proxy-socket
 }
 
@@ -59,24 +60,10 @@ func (c childOf) environment(dir string) ([]string, error) {
 		"AGENT_VAULT_SESSION_TOKEN": c.session.Token,
 		"AGENT_VAULT_TOKEN":         c.session.Token,
 		"AGENT_VAULT_VAULT":         c.vault,
-		"NODE_USE_ENV_PROXY":        "1",
 	})
-	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
-		vars[name] = proxy
-	}
-	// These replace what a program trusts, so they get the whole bundle.
-	for _, name := range []string{
-		"SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "AWS_CA_BUNDLE",
-		"PIP_CERT", "CARGO_HTTP_CAINFO", "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", "npm_config_cafile",
-		"HTTPLIB2_CA_CERTS", "CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", "NIX_SSL_CERT_FILE", "PERL_LWP_SSL_CA_FILE",
-	} {
-		vars[name] = bundle
-	}
-	// These add to it.
-	for _, name := range []string{"NODE_EXTRA_CA_CERTS", "DENO_CERT"} {
-		vars[name] = alone
-	}
-	vars["PERL_LWP_ENV_PROXY"] = "1"
+	setAll(vars, proxyVariables, proxy)
+	setAll(vars, bundleVariables, bundle)
+	setAll(vars, aloneVariables, alone)
 	delete(vars, socketVariable) // of a vault run around this one
 	if c.ownSocket != "" {
 		vars[socketVariable] = c.ownSocket
@@ -87,6 +74,9 @@ func (c childOf) environment(dir string) ([]string, error) {
 		c.tell("left out of NO_PROXY, since hosts of the vault would not reach it: " + strings.Join(left, ", "))
 	}
 
+	if err := c.addRuntimes(vars, dir, bundle); err != nil {
+		return nil, err
+	}
 	for _, name := range slices.Sorted(maps.Keys(reasons)) {
 		if _, ours := vars[name]; !ours {
 			c.tell(name + " is not passed on: " + reasons[name])
@@ -97,6 +87,12 @@ func (c childOf) environment(dir string) ([]string, error) {
 		env = append(env, name+"="+vars[name])
 	}
 	return env, nil
+}
+
+func setAll(vars map[string]string, names []string, value string) {
+	for _, name := range names {
+		vars[name] = value
+	}
 }
 
 // proxyURL is the proxy entrance's, with the session in it. Some clients drop

@@ -77,7 +77,7 @@ func TestChildsVariables(t *testing.T) {
 		"HOME": "/home/someone", "EMPTY": "", "EQUALS": "a=b",
 		"AGENT_VAULT_ADDR": "http://vault.test:14321", "AGENT_VAULT_VAULT": "team-a",
 		"AGENT_VAULT_TOKEN": "av_sess_token", "AGENT_VAULT_SESSION_TOKEN": "av_sess_token",
-		"HTTPS_PROXY": proxy, "https_proxy": proxy, "HTTP_PROXY": proxy, "http_proxy": proxy,
+		"HTTPS_PROXY": proxy, "https_proxy": proxy, "HTTP_PROXY": proxy, "http_proxy": proxy, "ALL_PROXY": proxy, "all_proxy": proxy,
 		"NO_PROXY": none, "no_proxy": none,
 		"NODE_USE_ENV_PROXY": "1", "PERL_LWP_ENV_PROXY": "1",
 	}
@@ -127,7 +127,7 @@ func TestChildsRoots(t *testing.T) {
 	for name, want := range map[string]string{
 		"REQUESTS_CA_BUNDLE": bundle, "CURL_CA_BUNDLE": bundle, "GIT_SSL_CAINFO": bundle, "AWS_CA_BUNDLE": bundle,
 		"PIP_CERT": bundle, "CARGO_HTTP_CAINFO": bundle, "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": bundle,
-		"npm_config_cafile": bundle, "NIX_SSL_CERT_FILE": bundle, "DENO_CERT": alone,
+		"npm_config_cafile": bundle, "CONDA_SSL_VERIFY": bundle, "NIX_SSL_CERT_FILE": bundle, "DENO_CERT": alone,
 	} {
 		if vars[name] != want {
 			t.Errorf("%s=%s, want %s", name, vars[name], want)
@@ -192,5 +192,21 @@ func TestProxyURL(t *testing.T) {
 	}
 	if password, _ := u.User.Password(); u.User.Username() != c.session.Token || password != c.vault || u.Host != "vault.test:14322" {
 		t.Errorf("%s", s)
+	}
+}
+
+// TestRunIsDocumented: docs/run.md has every variable that a child is given.
+func TestRunIsDocumented(t *testing.T) {
+	page := contents(t, "../../docs/run.md")
+	c := child()
+	c.ownSocket = "/run/proxy.sock"
+	for name := range environment(t, c) {
+		said := strings.Contains(page, "`"+name+"`")
+		if upper := strings.ToUpper(name); slices.Contains(proxyVariables, upper) {
+			said = strings.Contains(page, "`"+upper+"`")
+		}
+		if !said {
+			t.Errorf("docs/run.md lacks %s", name)
+		}
 	}
 }

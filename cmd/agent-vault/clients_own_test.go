@@ -9,11 +9,10 @@ import (
 // What docs/requests.md says of programs that cannot send proxy credentials, as
 // it stands there.
 
-// TestJava: java.net.http, which takes a proxy from system properties and sends
-// it no credentials.
+// TestJava: java.net.http over HTTP/2 too, which takes a proxy from system
+// properties and sends it no credentials, and what it says of a refusal.
 func TestJava(t *testing.T) {
 	needs(t, "java")
-	needs(t, "keytool")
 	w := newWorld(t)
 	source := w.path("Fetch.java")
 	if err := os.WriteFile(source, []byte(`
@@ -31,11 +30,10 @@ public class Fetch {
 }`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, errs := w.ownPort(t, `
-set -e
-keytool -importcert -noprompt -alias agent-vault -file "$NODE_EXTRA_CA_CERTS" -keystore "$HOME/trust.p12" -storepass changeit >/dev/null 2>&1
-java -Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort="${HTTPS_PROXY##*:}" -Djavax.net.ssl.trustStore="$HOME/trust.p12" -Djavax.net.ssl.trustStorePassword=changeit \
-  "$0" https://api.test/java https://modern.test/java https://unknown.test/`, source)
+	out, errs, err := w.run("", "vault", "run", "--", "java", source, "https://api.test/java", "https://modern.test/java", "https://unknown.test/")
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, out, errs)
+	}
 	for _, want := range []string{"200 HTTP_2 ", `"proto":"HTTP/1.1"`, `"proto":"HTTP/2.0"`, "403 ", `"proposal_hint"`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %s in\n%s%s", want, out, errs)

@@ -105,7 +105,7 @@ func unknownKey(where, name string) error {
 
 // otherVariables begin with AGENT_VAULT_ as well and are not configuration.
 var otherVariables = append([]string{
-	addressVariable, vaultVariable, proxyVariable, masterPasswordVariable, masterPasswordFileVariable, loginTokenVariable,
+	addressVariable, vaultVariable, proxyVariable, masterPasswordVariable, masterPasswordFileVariable, loginTokenVariable, socketVariable, trustStoreVariable,
 	inviteVariable, inviteFileVariable,
 }, agentTokenVariables...)
 

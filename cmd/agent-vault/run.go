@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -45,13 +46,14 @@ is redeemed and the command gets the agent's token, which is written nowhere. Th
 invite, a link or the token at its end, is in AGENT_VAULT_INVITE or in the file that
 AGENT_VAULT_INVITE_FILE names, and works once.
 
-Programs that cannot send proxy credentials, such as Chromium and Java, get a port
-of 127.0.0.1 with --proxy-port, or one that you name with --proxy-port=14322:
-HTTPS_PROXY and HTTP_PROXY then name it. Sandboxes
-without a network get a unix socket with --proxy-socket, whose path is in
-AGENT_VAULT_PROXY_SOCKET. Whatever connects there is taken for the command: on
-Linux whatever this user runs, elsewhere the port is open to every user of the
-machine. Both speak HTTP and SOCKS5, and end with the command.
+Programs that cannot send proxy credentials, such as Chromium, get a port of
+127.0.0.1 with --proxy-port, or one that you name with --proxy-port=14322:
+HTTPS_PROXY and HTTP_PROXY then name it. JVMs have one on Linux without asking,
+unless it is --proxy-port=false. Sandboxes without a network get a unix socket with
+--proxy-socket, whose path is in AGENT_VAULT_PROXY_SOCKET. Whatever connects there
+is taken for the command: on Linux whatever this user runs, elsewhere the port is
+open to every user of the machine. Both speak HTTP and SOCKS5, and end with the
+command.
 
 With --dummies the command finds, under the name of each credential of the vault, a
 dummy in its environment that has the shape of a value and is worth nothing: for
@@ -78,6 +80,7 @@ docs/run.md has all that it does get.`,
 			if c.Flags().Changed("proxy-socket") && f.own.socket == "" {
 				return misused(c, "--proxy-socket: the path is empty; is the variable that it comes from set?")
 			}
+			f.own.jvm = runtime.GOOS == "linux" && !c.Flags().Changed("proxy-port")
 			if err := checkKept(f.keepEnv); err != nil {
 				return misused(c, "%s", err)
 			}

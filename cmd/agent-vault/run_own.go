@@ -32,6 +32,7 @@ const (
 // credentials to it.
 type ownFlags struct {
 	port   ownPort
+	jvm    bool   // a port for JVMs alone
 	socket string // path; "": none
 }
 
@@ -56,9 +57,13 @@ func (p *ownPort) String() string {
 const freePort = "any"
 
 func (p *ownPort) Set(s string) error {
+	if s == "false" {
+		*p = ownPort{}
+		return nil
+	}
 	number, err := strconv.ParseUint(s, 10, 16)
 	if s != freePort && (err != nil || number == 0) {
-		return errors.New("it is a port, 1 to 65535, as in --proxy-port=14322")
+		return errors.New("it is a port, 1 to 65535, as in --proxy-port=14322, or false for none")
 	}
 	*p = ownPort{true, uint16(number)}
 	return nil
@@ -89,13 +94,18 @@ func (f *ownFlags) open(of *childOf, std stdio) (end func(), err error) {
 	if own.proxy, err = url.Parse(of.session.MITMURL); err != nil || own.proxy.Host == "" {
 		return end, fmt.Errorf("the server gave no usable proxy address: %q", of.session.MITMURL)
 	}
-	if f.port.wanted {
+	if f.port.wanted || f.jvm {
 		ln, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", f.port.number))
-		if err != nil {
+		switch {
+		case err == nil:
+			of.jvmPort = "http://" + ln.Addr().String()
+			serving.Go(func() { own.serve(ctx, ln, sameUser) })
+		case f.port.wanted:
 			return end, fmt.Errorf("--proxy-port: %w", err)
+		} // where there is no loopback, a JVM is told so by the proxy entrance
+		if f.port.wanted {
+			of.ownPort = of.jvmPort
 		}
-		of.ownPort = "http://" + ln.Addr().String()
-		serving.Go(func() { own.serve(ctx, ln, sameUser) })
 	}
 	if f.socket != "" {
 		path, err := filepath.Abs(f.socket) // the child may go to another folder
@@ -152,7 +162,7 @@ func (o *ownEntrance) serve(ctx context.Context, ln net.Listener, allowed func(n
 			defer c.Close()
 			if allowed != nil {
 				if err := allowed(c); err != nil {
-					o.refused.Do(func() { o.say("a connection to the port of --proxy-port was refused: " + err.Error()) })
+					o.refused.Do(func() { o.say("a connection to the port for programs without credentials was refused: " + err.Error()) })
 					return
 				}
 			}
