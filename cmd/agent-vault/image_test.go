@@ -117,4 +117,7 @@ func TestHadolint(t *testing.T) {
 			t.Errorf("%s: %v\n%s", base, err, out)
 		}
 	}
+	if out, err := exec.Command(hadolint, "--no-color", "../../configs/server.Dockerfile").CombinedOutput(); err != nil || len(out) != 0 {
+		t.Errorf("%v\n%s", err, out)
+	}
 }
