@@ -3,9 +3,7 @@ package vault
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"agentvault/policy"
@@ -78,18 +76,7 @@ func (s *Service) UnmarshalJSON(b []byte) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&p); err != nil {
-		if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-			return fmt.Errorf("service %q: it has no field %s", p.Name, name)
-		}
-		var wrong *json.UnmarshalTypeError
-		if errors.As(err, &wrong) {
-			field := strings.TrimPrefix(wrong.Field, "Switches.") // embedded: a name of Go's
-			if field == "scrub" {
-				return fmt.Errorf("service %q: scrub: it is \"on\" or \"off\", not a %s", p.Name, wrong.Value)
-			}
-			return fmt.Errorf("service %q: %s: a %s does not fit", p.Name, field, wrong.Value)
-		}
-		return fmt.Errorf("service %q: %w", p.Name, err)
+		return decodeError(b, err)
 	}
 	*s = Service(p)
 	return nil

@@ -219,13 +219,24 @@ func TestServiceAsJSON(t *testing.T) {
 		diff(t, text, want, s)
 	}
 	for text, want := range map[string]string{
-		`{"name": "stripe", "hosts": "a.b"}`:                `service "stripe": it has no field "hosts"`,
-		`{"token": "K", "name": "stripe"}`:                  `service "stripe": it has no field "token"`,
-		`{"name": "stripe", "rules": [{"method": "GET"}]}`:  `service "stripe": it has no field "method"`,
-		`{"name": "stripe", "enabled": "yes"}`:              `service "stripe": enabled: a string does not fit`,
-		`{"name": "stripe", "rules": [{"methods": "GET"}]}`: `service "stripe": rules.methods: a string does not fit`,
-		`{"name": "stripe", "auth": "bearer"}`:              `service "stripe": auth: it must be an object like {"type": "bearer", "token": "API_KEY"}`,
-		`{"name": "stripe", "auth": {"token": "K"}}`:        `service "stripe": auth: the field type is missing; it is one of ` + strings.Join(inject.Types(), ", "),
+		`{"name": "stripe", "hosts": "a.b"}`:                             `service "stripe": it has no field "hosts"`,
+		`{"token": "K", "name": "stripe"}`:                               `service "stripe": it has no field "token"`,
+		`{"name": "stripe", "rules": [{"method": "GET"}]}`:               `service "stripe": it has no field "method"`,
+		`{"name": "stripe", "enabled": "yes"}`:                           `service "stripe": enabled: it must be true or false, not a string`,
+		`{"enabled": "yes", "name": "stripe"}`:                           `service "stripe": enabled: it must be true or false, not a string`,
+		`{"name": "stripe", "rules": [{}, {"paths": "/v1"}]}`:            `service "stripe": rules[1].paths: it must be a list of strings, not a string`,
+		`{"name": "stripe", "rules": [{"paths": ["/v1", 7]}]}`:           `service "stripe": rules[0].paths[1]: it must be a string, not a number`,
+		`{"name": "stripe", "rules": {"paths": ["/v1"]}}`:                `service "stripe": rules: it must be a list, not an object`,
+		`{"name": "stripe", "rules": ["GET"]}`:                           `service "stripe": rules[0]: it must be an object, not a string`,
+		`{"name": "stripe", "limits": [{"budget": 500.0}]}`:              `service "stripe": limits[0].budget: it must be a string, not a number; an amount stands in quotes, as in "500.00"`,
+		`{"name": "stripe", "rules": [{"limits": [{"requests": "1"}]}]}`: `service "stripe": rules[0].limits[0].requests: it must be a whole number, not a string`,
+		`{"name": "stripe", "scrub": false}`:                             `service "stripe": scrub: it is "on" or "off", not a bool`,
+		`{"name": "stripe", "expires_at": "2040-01-02"}`:                 `service "stripe": expires_at: it is a time like 2026-01-02T15:04:05Z; a date alone is none`,
+		`{"name": "stripe", "expires_at": 7}`:                            `service "stripe": expires_at: it is a time like 2026-01-02T15:04:05Z; a date alone is none`,
+		`{"auth": {"token": "K"}, "name": "stripe"}`:                     `service "stripe": auth: the field type is missing; it is one of ` + strings.Join(inject.Types(), ", "),
+		`{"name": "stripe", "rules": [{"methods": "GET"}]}`:              `service "stripe": rules[0].methods: it must be a list of strings, not a string`,
+		`{"name": "stripe", "auth": "bearer"}`:                           `service "stripe": auth: it must be an object like {"type": "bearer", "token": "API_KEY"}`,
+		`{"name": "stripe", "auth": {"token": "K"}}`:                     `service "stripe": auth: the field type is missing; it is one of ` + strings.Join(inject.Types(), ", "),
 	} {
 		was := vault.Service{Name: "was there"}
 		s := was

@@ -66,7 +66,7 @@ func TestParseServices(t *testing.T) {
 		"text":                            `it must be a list of services, or a map with one under "services:"`,
 		"[text]":                          `it must be a list of services, or a map with one under "services:"`,
 		"- {name: a-b, hosts: x}":         `service "a-b": it has no field "hosts"`,
-		"- {name: a-b, host: x, auth: 1}": `service "": auth: it must be an object`,
+		"- {name: a-b, host: x, auth: 1}": `service "a-b": auth: it must be an object`,
 	} {
 		if got, err := parseServices([]byte(file)); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%q: %v, %v; want %q", file, got, err, want)

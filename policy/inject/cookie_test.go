@@ -59,7 +59,7 @@ func TestCookieRefuses(t *testing.T) {
 	for auth, want := range map[string]string{
 		`{"type":"cookie"}`:                                                   `auth cookie: field cookies: it holds 1 to 16 cookies, as in {"session": "SESSION_COOKIE"}`,
 		`{"type":"cookie","cookies":{}}`:                                      `auth cookie: field cookies: it holds 1 to 16 cookies, as in {"session": "SESSION_COOKIE"}`,
-		`{"type":"cookie","cookies":"S"}`:                                     `auth cookie: field cookies: a string does not fit`,
+		`{"type":"cookie","cookies":"S"}`:                                     `auth cookie: field cookies: it must be an object, not a string`,
 		`{"type":"cookie","cookies":{"a b":"S"}}`:                             `auth cookie: field cookies: "a b" is not a cookie's name`,
 		`{"type":"cookie","cookies":{"":"S"}}`:                                `auth cookie: field cookies: "" is not a cookie's name`,
 		`{"type":"cookie","cookies":{"` + strings.Repeat("a", 65) + `":"S"}}`: `auth cookie: field cookies: "` + strings.Repeat("a", 65) + `" is not a cookie's name`,

@@ -83,6 +83,13 @@ var _ = register("github-app", func(g githubApp) (Injector, error) {
 })
 
 func (g githubApp) checkNarrowing() error {
+	const all = "it is empty, and would mean all that the installation has; leave it out where that is meant"
+	switch {
+	case g.Repositories != nil && len(g.Repositories) == 0:
+		return fieldErrorf("repositories", all)
+	case g.Permissions != nil && len(g.Permissions) == 0:
+		return fieldErrorf("permissions", all)
+	}
 	if len(g.Repositories) > maxGithubRepositories {
 		return fieldErrorf("repositories", "there are at most %d", maxGithubRepositories)
 	}

@@ -228,6 +228,8 @@ func TestGitHubAppRefuses(t *testing.T) {
 		`{"type":"github-app","app_id":7}`:                                            `auth github-app: field private_key is missing; it names a credential key, as in API_KEY`,
 		`{"type":"github-app","app_id":7,"private_key":"K"}`:                          `auth github-app: field installation_id: it is a number, the last part of the URL of the installation's settings`,
 		`{"type":"github-app","app_id":7,"private_key":"K","installation_id":"../1"}`: `auth github-app: field installation_id: it is a number, the last part of the URL of the installation's settings`,
+		with(`"repositories":[]`):                                                     "auth github-app: field repositories: it is empty, and would mean all that the installation has; leave it out where that is meant",
+		with(`"permissions":{}`):                                                      "auth github-app: field permissions: it is empty, and would mean all that the installation has; leave it out where that is meant",
 		with(`"repositories":["octo/one"]`):                                           `auth github-app: field repositories: "octo/one" is not the name of a repository; it stands without its owner`,
 		with(`"permissions":{"Contents":"read"}`):                                     `auth github-app: field permissions: "Contents" is not the name of a permission, as in contents`,
 		with(`"permissions":{"contents":"all"}`):                                      `auth github-app: field permissions: contents is read, write or admin`,

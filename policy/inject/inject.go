@@ -244,9 +244,43 @@ func onlyKnown(raw json.RawMessage, known []string) error {
 func fieldError(err error) error {
 	var wrong *json.UnmarshalTypeError
 	if errors.As(err, &wrong) {
-		return fmt.Errorf("field %s: a %s does not fit", wrong.Field, wrong.Value)
+		return fieldErrorf(wrong.Field, "it must be %s, not %s", TypeWords(wrong.Type), valueWords(wrong.Value))
 	}
 	return err
+}
+
+// TypeWords say what a field of a type takes, to people who write JSON or YAML.
+func TypeWords(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return TypeWords(t.Elem())
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64, reflect.Uint16:
+		return "a whole number"
+	case reflect.Slice:
+		if t.Elem().Kind() == reflect.String {
+			return "a list of strings"
+		}
+		return "a list"
+	}
+	return "an object"
+}
+
+// valueWords are for the values of an UnmarshalTypeError.
+func valueWords(value string) string {
+	switch word, _, _ := strings.Cut(value, " "); word {
+	case "array":
+		return "a list"
+	case "object":
+		return "an object"
+	case "bool":
+		return "true or false"
+	default:
+		return "a " + word
+	}
 }
 
 var keyPattern = regexp.MustCompile(`^[A-Z][A-Z0-9_]*$`)

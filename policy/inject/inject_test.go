@@ -126,7 +126,7 @@ func TestParseRefuses(t *testing.T) {
 		`{"type":7}`:                            `auth: the field type is missing`,
 		`{"type":"oauth"}`:                      `auth: unknown type "oauth"; it is one of api-key, `,
 		`{"type":"bearer"}`:                     `auth bearer: field token is missing`,
-		`{"type":"bearer","token":7}`:           `auth bearer: field token: a number does not fit`,
+		`{"type":"bearer","token":7}`:           `auth bearer: field token: it must be a string, not a number`,
 		`{"type":"bearer","token":"sk-live-1"}`: `auth bearer: field token must be the name of a credential`,
 		`{"type":"bearer","token":"K","key":"K"}`:                    `auth bearer: it has no field "key"`,
 		`{"type":"basic","password":"P"}`:                            `auth basic: field username is missing`,

@@ -166,7 +166,7 @@ func TestJWTRefuses(t *testing.T) {
 		`{"type":"jwt","algorithm":"ES256","private_key":"K","claims":{"exp":1}}`:                                 `auth jwt: field claims: exp is set by the vault for each token`,
 		`{"type":"jwt","algorithm":"ES256","private_key":"K","claims":{"jti":"a"}}`:                               `auth jwt: field claims: jti is set by the vault for each token`,
 		`{"type":"jwt","algorithm":"ES256","private_key":"K","claims":{"sub":"{{ K }}"}}`:                         `auth jwt: field claims: sub is literal: placeholders do not stand in claims`,
-		`{"type":"jwt","algorithm":"ES256","private_key":"K","claims":["iss"]}`:                                   `auth jwt: field claims: a array does not fit`,
+		`{"type":"jwt","algorithm":"ES256","private_key":"K","claims":["iss"]}`:                                   `auth jwt: field claims: it must be an object, not a list`,
 		`{"type":"jwt","algorithm":"ES256","private_key":"K","lifetime":"2h"}`:                                    `auth jwt: field lifetime: it is from 10s to 1h, as in 10m`,
 		`{"type":"jwt","algorithm":"ES256","private_key":"K","lifetime":"600"}`:                                   `auth jwt: field lifetime: it is from 10s to 1h, as in 10m`,
 		`{"type":"jwt","algorithm":"ES256","private_key":"K","lifetime":"1s"}`:                                    `auth jwt: field lifetime: it is from 10s to 1h, as in 10m`,

@@ -145,7 +145,7 @@ func TestSigV4Parse(t *testing.T) {
 		awsWith(`"region":"us east"`):                                        `auth aws-sigv4: field region: it is the name of a region, as in us-east-1`,
 		awsWith(`"region":"{{ R }}"`):                                        `auth aws-sigv4: field region: it is the name of a region, as in us-east-1`,
 		awsWith(`"service":"S3"`):                                            `auth aws-sigv4: field service: it is the name of a service as signatures bear it, as in s3 or dynamodb`,
-		awsWith(`"service":7`):                                               `auth aws-sigv4: field service: a number does not fit`,
+		awsWith(`"service":7`):                                               `auth aws-sigv4: field service: it must be a string, not a number`,
 		awsWith(`"token":"T"`):                                               `auth aws-sigv4: it has no field "token"; its fields are access_key_id, secret_access_key, session_token, region, service`,
 	} {
 		if _, err := parse(t, auth); err == nil || err.Error() != want {

@@ -22,7 +22,7 @@ func TestFieldsHaveOneSpelling(t *testing.T) {
 		`{"type":"bearer","Type":"x","token":"K"}`:  `auth bearer: it has no field "Type"; its fields are token`,
 		`{"type":"api-key","token":"K"}`:            `auth api-key: it has no field "token"; its fields are key, header, prefix`,
 		`{"type":"passthrough","key":"K"}`:          `auth passthrough: it has no field "key"; it has none but type`,
-		`{"type":"custom","headers":"X"}`:           `auth custom: field headers: a string does not fit`,
+		`{"type":"custom","headers":"X"}`:           `auth custom: field headers: it must be an object, not a string`,
 		`{"type":"custom","headers":{"X":"{{ }}"}}`: `auth custom: field headers: X: between {{ and }}`,
 	} {
 		if _, err := parse(t, auth); err == nil || !strings.HasPrefix(err.Error(), want) {

@@ -167,6 +167,9 @@ func kindOf(p policy.Limit) (Limit, error) {
 		l.Kind, l.Most = Budget, most
 		found++
 	}
+	if found == 0 {
+		return l, fmt.Errorf("it sets one of requests, concurrent, request_bytes, response_bytes, uses and budget to more than 0")
+	}
 	if found != 1 {
 		return l, fmt.Errorf("it sets one of requests, concurrent, request_bytes, response_bytes, uses and budget, and not %d of them", found)
 	}

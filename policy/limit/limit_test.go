@@ -46,7 +46,8 @@ func TestAll(t *testing.T) {
 func TestBadLimits(t *testing.T) {
 	const one = "limits[0]: it sets one of requests, concurrent, request_bytes, response_bytes, uses and budget, and not "
 	for list, want := range map[string]string{
-		`{}`: one + "0 of them",
+		`{}`:              "limits[0]: it sets one of requests, concurrent, request_bytes, response_bytes, uses and budget to more than 0",
+		`{"requests": 0}`: "limits[0]: it sets one of requests, concurrent, request_bytes, response_bytes, uses and budget to more than 0",
 		`{"requests": 1, "uses": 1, "window": "1m"}`:                               one + "2 of them",
 		`{"requests": -1, "window": "1m"}`:                                         "limits[0]: requests: it is from 1 to 100000",
 		`{"requests": 100001, "window": "1m"}`:                                     "limits[0]: requests: it is from 1 to 100000",

@@ -34,7 +34,29 @@ func explain(expr string, found []*common.Error) error {
 			break
 		}
 	}
+	if m := undeclared.FindStringSubmatch(first.Message); m != nil && isCall(expr, first.Location) {
+		return fmt.Errorf("%s%s", place(expr, first.Location), noFunction(m[1]))
+	}
 	return fmt.Errorf("%s%s", place(expr, first.Location), inWords(first.Message))
+}
+
+// isCall reports whether a call's parenthesis stands at a place: CEL puts there that
+// there is no such function.
+func isCall(expr string, at common.Location) bool {
+	lines := strings.Split(expr, "\n")
+	if at.Line() < 1 || at.Line() > len(lines) {
+		return false
+	}
+	line := []rune(lines[at.Line()-1])
+	return at.Column() >= 0 && at.Column() < len(line) && line[at.Column()] == '('
+}
+
+func noFunction(name string) string {
+	switch name {
+	case "all", "exists", "exists_one", "filter", "map":
+		return name + " takes a name and what is asked of it, as in json.items." + name + "(i, i.price > 10.0)"
+	}
+	return fmt.Sprintf("there is no function %s; there are size, startsWith, endsWith, contains, matches, all, exists, and of times getHours and its like", name)
 }
 
 // place counts columns in characters, from one.
@@ -74,7 +96,9 @@ func inWords(message string) string {
 		return "a duration is written like 90s or 1h30m"
 	case message == "comprehension exceeds nesting limit":
 		return "macros such as all and exists stand in each other no more than three deep"
-	case strings.HasPrefix(message, "expression recursion limit exceeded"):
+	case message == "invalid argument to has() macro":
+		return "has takes a field of something, as in has(json.amount)"
+	case strings.HasPrefix(message, "expression recursion limit exceeded"), message == "max recursion depth exceeded":
 		return "the condition is nested too deeply"
 	}
 	return message

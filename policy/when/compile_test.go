@@ -9,6 +9,8 @@ import (
 
 const all = "method, path, query, headers, json, graphql.type, graphql.name, graphql.fields, agent and now"
 
+const functions = "there are size, startsWith, endsWith, contains, matches, all, exists, and of times getHours and its like"
+
 // Each error says where it is and what there is instead.
 func TestCompileErrors(t *testing.T) {
 	for _, tt := range []struct{ expr, want string }{
@@ -31,7 +33,12 @@ func TestCompileErrors(t *testing.T) {
 		{"graphql == 'query'", "column 1: graphql has type, name and fields, and is nothing by itself"},
 		{"graphql.typ == 'query'", "column 8: there is no graphql.typ; there are " + all},
 		{"headers.x-mode == ['a']", "column 11: there is no mode; there are " + all},
-		{"method.foo()", "column 11: there is no foo; there are " + all},
+		{"method.foo()", "column 11: there is no function foo; " + functions},
+		{"foo(1)", "column 4: there is no function foo; " + functions},
+		{"method == 'GET' &&\n  lower(path) == '/'", "line 2, column 8: there is no function lower; " + functions},
+		{"json.items.exists(i)", "column 18: exists takes a name and what is asked of it, as in json.items.exists(i, i.price > 10.0)"},
+		{"has(json)", "column 5: has takes a field of something, as in has(json.amount)"},
+		{"json" + strings.Repeat(".a", 400) + " == 1", "the condition is nested too deeply"},
 
 		{"json.amount", "the condition gives whatever the request says; compare it with something, as in json.ok == true"},
 		{"method", "the condition gives a value of type string; it must be true or false"},
