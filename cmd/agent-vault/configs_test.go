@@ -185,6 +185,16 @@ func TestSystemdAnalyze(t *testing.T) {
 	}
 }
 
+// featureEnv is what the feature has in the container's environment.
+func featureEnv(t *testing.T) map[string]string {
+	t.Helper()
+	var f struct{ ContainerEnv map[string]string }
+	if err := json.Unmarshal([]byte(readFile(t, "../../configs/devcontainer/agent-vault/devcontainer-feature.json")), &f); err != nil {
+		t.Fatal(err)
+	}
+	return f.ContainerEnv
+}
+
 // TestDevcontainerFeature holds it to the specification of features
 // (containers.dev): names, types and what each option needs.
 func TestDevcontainerFeature(t *testing.T) {
