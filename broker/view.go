@@ -363,9 +363,10 @@ func (v *vaultView) refusal(d policy.Decision, q policy.Query) *Fault {
 }
 
 // blind reports whether a tunnel to the target goes through un-intercepted. An
-// address never does: it is no name (R4).
+// address never does: it is no name (R4). Nor does a name that cannot exist (RFC
+// 6761 §6.4): `ca doctor` asks for one, to be refused inside.
 func (v *vaultView) blind(t Target) bool {
-	return v.tunnel && !t.IsIP() && !v.set.Covers(t.Scheme, t.Host, t.Port)
+	return v.tunnel && !t.IsIP() && !strings.HasSuffix(t.Host, ".invalid") && !v.set.Covers(t.Scheme, t.Host, t.Port)
 }
 
 // admit finds who presents the identity and which vault is meant. For a

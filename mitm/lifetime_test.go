@@ -91,17 +91,21 @@ func TestBlindTunnel(t *testing.T) {
 }
 
 // R4: an address is no name, so it is never let through blindly.
+// Nor to a name that cannot exist, which is refused inside as well.
 func TestNoBlindTunnelToAnAddress(t *testing.T) {
 	k := newKit(t, kitOptions{})
-	w := k.connect(t, k.loose, k.upstream.Listener.Addr().String())
-	c := tls.Client(w.Conn, &tls.Config{RootCAs: k.roots, ServerName: "127.0.0.1"})
-	if err := c.Handshake(); err != nil {
-		t.Fatalf("the tunnel is not intercepted: %v", err)
-	}
-	in := &wire{Conn: c, r: bufio.NewReader(c)}
-	in.send(t, "GET / HTTP/1.1\r\nHost: "+k.upstream.Listener.Addr().String()+"\r\n\r\n")
-	if resp, body := in.answer(t, "GET"); resp.StatusCode != 403 || fault(t, resp, body) != "forbidden" {
-		t.Errorf("%s %s", resp.Status, body)
+	address := k.upstream.Listener.Addr().String()
+	for authority, name := range map[string]string{address: "127.0.0.1", "doctor.agent-vault.invalid:443": "doctor.agent-vault.invalid"} {
+		w := k.connect(t, k.loose, authority)
+		c := tls.Client(w.Conn, &tls.Config{RootCAs: k.roots, ServerName: name})
+		if err := c.Handshake(); err != nil {
+			t.Fatalf("the tunnel to %s is not intercepted: %v", authority, err)
+		}
+		in := &wire{Conn: c, r: bufio.NewReader(c)}
+		in.send(t, "GET / HTTP/1.1\r\nHost: "+authority+"\r\n\r\n")
+		if resp, body := in.answer(t, "GET"); resp.StatusCode != 403 || fault(t, resp, body) != "forbidden" {
+			t.Errorf("%s: %s %s", authority, resp.Status, body)
+		}
 	}
 }
 
