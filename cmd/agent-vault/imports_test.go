@@ -62,6 +62,7 @@ var boundaries = map[string]boundary{
 	"agentvault/api":              {direct: []string{"agentvault/store", "agentvault/broker", "agentvault/mitm", "agentvault/pathproxy"}},
 	"agentvault/api/shown":        {direct: []string{"net/http", "agentvault"}},
 	"agentvault/web":              {direct: []string{"agentvault"}, but: []string{"agentvault/api", "agentvault/api/shown"}},
+	"agentvault/isolate":          {transitive: []string{"net/http"}, direct: []string{"agentvault"}},
 	"agentvault/cmd/agent-vault":  {}, // wires all of them
 
 	"agentvault/cmd/agent-vault/gallery": {}, // tests only
