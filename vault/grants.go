@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -114,10 +115,13 @@ func (r *Registry) GrantService(ctx context.Context, c Caller, name, vaultName, 
 	var vaultID string
 	return r.changeGrantIn(ctx, c, actWidenAgent, name, vaultName, "service "+shorten(service)+" for a while: ", func(tx Tx, v Vault, a *Agent) error {
 		vaultID = v.ID
-		if _, err := v.mustHave(service); err != nil {
+		at, err := v.mustHave(service)
+		if err != nil {
 			return err
 		}
 		switch {
+		case !v.Services[at].isFor(a):
+			return refuse(CodeConflict, "the service %s is for the agents %s only, whatever %s is granted; add it to them first", service, strings.Join(v.Services[at].Agents, ", "), a.Name)
 		case lasts < time.Second || lasts > MaxLasts:
 			return badRequest("lasts: from 1 second to %d days", MaxLasts/(24*time.Hour))
 		case uses < 0 || uses > MaxGrantUses:

@@ -115,3 +115,20 @@ func TestATimedGrantGoesWithItsService(t *testing.T) {
 		t.Errorf("it is left with %+v", g)
 	}
 }
+
+// A grant of a service that is for other agents would be of no use.
+func TestGrantServiceForOthers(t *testing.T) {
+	f := newFixture(t)
+	_, err := f.SetServices(t.Context(), f.owner, mainVault, bearers(t, `, "agents": ["robot", "zorro"]`, ``))
+	must(t, err)
+	for _, name := range []string{"guest-bot", "zorro"} {
+		_, _, err = f.CreateAgent(t.Context(), f.owner, vault.NewAgent{Name: name})
+		must(t, err)
+	}
+	_, err = f.GrantService(t.Context(), f.owner, "guest-bot", mainVault, "s00", time.Hour, 0)
+	refused(t, "for others", vault.CodeConflict, "the service s00 is for the agents robot, zorro only, whatever guest-bot is granted; add it to them first", err)
+	_, err = f.GrantService(t.Context(), f.owner, "zorro", mainVault, "s00", time.Hour, 0)
+	must(t, err)
+	_, err = f.GrantService(t.Context(), f.owner, "guest-bot", mainVault, "s01", time.Hour, 0)
+	must(t, err)
+}
