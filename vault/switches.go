@@ -227,6 +227,26 @@ func SwitchWarnings(before *Service, after Service) []string {
 	return out
 }
 
+// EndWarnings are what is said to a person who saves a service, or rules of one, that
+// has ended already: it decides nothing. before is nil for a new service.
+func EndWarnings(before *Service, after Service, now time.Time) (out []string) {
+	var was Service
+	if before != nil {
+		was = *before
+	}
+	if after.Expired(now) && !after.ExpiresAt.Equal(was.ExpiresAt) {
+		out = append(out, fmt.Sprintf("service %s has ended already, at %s: it decides nothing", after.Name, after.ExpiresAt.UTC().Format(time.RFC3339)))
+	}
+	for i, r := range after.Rules {
+		end := RuleEnd(r)
+		if end.IsZero() || now.Before(end) || slices.ContainsFunc(was.Rules, func(old policy.Rule) bool { return RuleEnd(old).Equal(end) }) {
+			continue
+		}
+		out = append(out, fmt.Sprintf("service %s: rules[%d] has ended already, at %s: it matches nothing", after.Name, i, end.UTC().Format(time.RFC3339)))
+	}
+	return out
+}
+
 // without is what of all is not in some.
 func without(all, some []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return slices.Contains(some, s) })

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"agentvault/policy"
 	"agentvault/vault"
@@ -369,4 +370,20 @@ func TestWarningsOfLimits(t *testing.T) {
 			t.Errorf("%s: %q, want %q among them", change, rv.Warnings, want)
 		}
 	}
+}
+
+// What has ended before it is saved is warned of, once.
+func TestEndWarnings(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	past, future := now.Add(-time.Hour), now.Add(time.Hour)
+	spelled := func(t time.Time) string { return t.Format(time.RFC3339) }
+	ended := vault.Service{Name: "api", Switches: vault.Switches{ExpiresAt: past}, Rules: []policy.Rule{
+		{ExpiresAt: spelled(future)}, {}, {ExpiresAt: spelled(past)},
+	}}
+	diff(t, "new", []string{
+		"service api has ended already, at 2026-01-02T02:04:05Z: it decides nothing",
+		"service api: rules[2] has ended already, at 2026-01-02T02:04:05Z: it matches nothing",
+	}, vault.EndWarnings(nil, ended, now))
+	diff(t, "as it was", []string(nil), vault.EndWarnings(&ended, ended, now))
+	diff(t, "when it still lasted", []string(nil), vault.EndWarnings(nil, ended, past.Add(-time.Minute)))
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -109,7 +110,7 @@ func warnApplied(w io.Writer, request api.ApplyRequest, before map[string][]vaul
 				if at := slices.IndexFunc(before[v.Name], func(b vault.Service) bool { return b.Name == s.Name }); at >= 0 {
 					was = &before[v.Name][at]
 				}
-				sayWarnings(w, vault.SwitchWarnings(was, s))
+				sayWarnings(w, append(vault.EndWarnings(was, s, time.Now()), vault.SwitchWarnings(was, s)...))
 			}
 		}
 		set := maps.Clone(v.Credentials)

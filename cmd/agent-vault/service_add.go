@@ -74,6 +74,7 @@ With -f, services are read from a file (YAML or JSON) instead.`,
 				}
 			}
 			name := vaultOrDefault(vaultName)
+			sayWarnings(std.err, endWarnings(nil, services, time.Now()))
 			if err := confirmSwitches(c, switchWarnings(nil, services), &sure); err != nil {
 				return err
 			}

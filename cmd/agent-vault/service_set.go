@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -102,7 +103,7 @@ func setServices(c *cobra.Command, vaultName string, services []vault.Service, s
 		if err := screenOf(std.err).diffServices(std.err, serviceDiffs(before.Services, services)); err != nil {
 			return err
 		}
-		sayWarnings(std.err, switchWarnings(before.Services, services))
+		sayWarnings(std.err, append(endWarnings(before.Services, services, time.Now()), switchWarnings(before.Services, services)...))
 		if err := sure.ask(std, "Replace the services of the vault %s?", plain(vaultName)); err != nil {
 			return err
 		}

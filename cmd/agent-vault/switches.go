@@ -140,6 +140,16 @@ func switchWarnings(before, after []vault.Service) (all []string) {
 	return all
 }
 
+// endWarnings are those of services that replace others.
+func endWarnings(before, after []vault.Service, now time.Time) (all []string) {
+	for _, d := range serviceDiffs(before, after) {
+		if d.After != nil {
+			all = append(all, vault.EndWarnings(d.Before, *d.After, now)...)
+		}
+	}
+	return all
+}
+
 // shownSwitches are the switches that are not as usual, "" for none.
 func shownSwitches(s vault.Switches) string {
 	var parts []string
