@@ -122,7 +122,7 @@ type PolicyQuestion struct {
 	Agent   string            `json:"agent,omitempty" doc:"Name of the agent that would send it."`
 	Headers map[string]string `json:"headers,omitempty" doc:"Its header, for conditions."`
 	Content *string           `json:"body,omitempty" doc:"Its body, for conditions. Without it, what depends on the body is left open."`
-	Bytes   []byte            `json:"body_base64,omitempty" doc:"The body in base64, instead: for one that is no text, or longer than 128 KiB. More than 1 MiB of a body is not looked at."`
+	Bytes   []byte            `json:"body_base64,omitempty" format:"byte" doc:"The body in base64, instead: for one that is no text, or longer than 128 KiB. More than 1 MiB of a body is not looked at."`
 }
 
 // VerdictCredential is a key that a service injects.

@@ -14,7 +14,10 @@ const MostBody = 16 << 10
 func Body(text string, binary []byte) (lines []string, left int) {
 	if len(binary) > 0 {
 		most := min(len(binary), MostBody/8) // of which each takes four columns, and more
-		return strings.Split(strings.TrimSuffix(hex.Dump(binary[:most]), "\n"), "\n"), len(binary) - most
+		for line := range strings.SplitSeq(strings.TrimSuffix(hex.Dump(binary[:most]), "\n"), "\n") {
+			lines = append(lines, line[4:]) // of eight digits, the first four are zeros: a line of 74 columns is quoted whole
+		}
+		return lines, len(binary) - most
 	}
 	most := min(len(text), MostBody)
 	for most > 0 && most < len(text) && !utf8.RuneStart(text[most]) {

@@ -15,7 +15,7 @@ func TestBody(t *testing.T) {
 		left   int
 	}{
 		{"one\ntwo\x1b[2J\u202e\n", nil, "one|two\\x1b[2J\\u202e|", 0},
-		{"", []byte("\x00\xffab"), "00000000  00 ff 61 62                                       |..ab|", 0},
+		{"", []byte("\x00\xffab"), "0000  00 ff 61 62                                       |..ab|", 0},
 		{strings.Repeat("a", shown.MostBody) + "b", nil, strings.Repeat("a", shown.MostBody), 1},
 		{strings.Repeat("a", shown.MostBody-1) + "ü", nil, strings.Repeat("a", shown.MostBody-1), 2},
 	} {
@@ -24,7 +24,7 @@ func TestBody(t *testing.T) {
 			t.Errorf("%.20q: %.80q and %d more, want %.80q and %d", tt.text, got, left, tt.want, tt.left)
 		}
 	}
-	if lines, left := shown.Body("", make([]byte, shown.MostBody)); len(lines) != shown.MostBody/8/16 || left != shown.MostBody*7/8 {
+	if lines, left := shown.Body("", make([]byte, shown.MostBody)); len(lines) != shown.MostBody/8/16 || left != shown.MostBody*7/8 || len(lines[127]) != 74 || !strings.HasPrefix(lines[127], "07f0  ") {
 		t.Errorf("%d lines, and %d more", len(lines), left)
 	}
 }

@@ -169,39 +169,65 @@ func (s screen) approval(w io.Writer, rv api.ApprovalReview, now time.Time) {
 }
 
 func approvalAllowCommand() *cobra.Command {
-	var sure confirmation
-	c := decisionCommand(&cobra.Command{
+	return decisionCommand(&cobra.Command{
 		Use: "allow ID", Short: "Let a request go, once",
 		Long: `Let a request go, once. It is shown first, and asked about unless --yes is given.
 With --digest, which agent-vault approval show prints, nothing is shown, and nothing
-else than what had that digest is allowed.`,
+else than what had that digest is allowed. Where the agent does not wait any more, it
+says so: the request goes when the agent sends it again in time.`,
 		Example: `  agent-vault approval allow 3
   agent-vault approval allow 3 --vault team-a --yes`,
-	}, func(c *cobra.Command, rv api.ApprovalReview) error {
-		std := stdioOf(c)
-		var b bytes.Buffer
-		screenOf(std.err).approval(&b, rv, time.Now())
-		if _, err := std.err.Write(b.Bytes()); err != nil {
-			return err
+	}, "Let request %d go?", func(ctx context.Context, client *api.Client, vaultName string, id int64, d api.ApprovalDecision) (api.ApprovalInfo, error) {
+		a, err := client.AllowRequest(ctx, vaultName, id, d)
+		if err == nil {
+			a, err = taken(ctx, client, vaultName, a)
 		}
-		return sure.ask(std, "Let request %d go?", rv.ID)
-	}, (*api.Client).AllowRequest)
-	sure.add(c)
-	return c
+		return a, err
+	})
 }
 
 func approvalDenyCommand() *cobra.Command {
 	return decisionCommand(&cobra.Command{
 		Use: "deny ID", Short: "Refuse a request",
+		Long: `Refuse a request. It is shown first, and asked about unless --yes is given, as by
+agent-vault approval allow; with --digest nothing is shown.`,
 		Example: `  agent-vault approval deny 3
-  agent-vault approval deny 3 --note 'ask me in the morning'`,
-	}, func(*cobra.Command, api.ApprovalReview) error { return nil }, (*api.Client).DenyRequest)
+  agent-vault approval deny 3 --yes --note 'ask me in the morning'`,
+	}, "Deny request %d?", func(ctx context.Context, client *api.Client, vaultName string, id int64, d api.ApprovalDecision) (api.ApprovalInfo, error) {
+		return client.DenyRequest(ctx, vaultName, id, d)
+	})
 }
 
-// decisionCommand is a command that decides. see shows the request to the person,
-// unless they have given the digest of what they have seen.
-func decisionCommand(c *cobra.Command, see func(*cobra.Command, api.ApprovalReview) error,
-	decide func(*api.Client, context.Context, string, int64, api.ApprovalDecision) (api.ApprovalInfo, error)) *cobra.Command {
+// takenWait is how long an agent that waits has to take a request that was allowed.
+const takenWait = 2 * time.Second
+
+// taken is a request that was allowed once it is sent, or, where nobody waits for it,
+// as it is.
+func taken(ctx context.Context, client *api.Client, vaultName string, a api.ApprovalInfo) (api.ApprovalInfo, error) {
+	looks := time.NewTicker(takenWait / 10)
+	defer looks.Stop()
+	for range 10 {
+		if a.Status != vault.HeldApproved {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return a, ctx.Err()
+		case <-looks.C:
+		}
+		rv, err := client.Approval(ctx, vaultName, a.ID)
+		if err != nil {
+			return a, err
+		}
+		a = rv.ApprovalInfo
+	}
+	return a, nil
+}
+
+// decisionCommand is a command that decides. The request is shown to the person, and
+// asked about, unless they have given the digest of what they have seen.
+func decisionCommand(c *cobra.Command, question string, decide func(context.Context, *api.Client, string, int64, api.ApprovalDecision) (api.ApprovalInfo, error)) *cobra.Command {
+	var sure confirmation
 	var vaultName string
 	var d api.ApprovalDecision
 	var o output
@@ -220,18 +246,28 @@ func decisionCommand(c *cobra.Command, see func(*cobra.Command, api.ApprovalRevi
 			if rv.Status != vault.HeldPending {
 				return fmt.Errorf("request %d does not wait for a decision any more: it is %s", id, rv.Status)
 			}
-			if err := see(c, rv); err != nil {
+			std := stdioOf(c)
+			var b bytes.Buffer
+			screenOf(std.err).approval(&b, rv, time.Now())
+			if _, err := std.err.Write(b.Bytes()); err != nil {
+				return err
+			}
+			if err := sure.ask(std, question, rv.ID); err != nil {
 				return err
 			}
 			d.Digest = rv.Digest
 		}
-		a, err := byPerson(c, func(client *api.Client) (api.ApprovalInfo, error) { return decide(client, c.Context(), name, id, d) })
+		a, err := byPerson(c, func(client *api.Client) (api.ApprovalInfo, error) { return decide(c.Context(), client, name, id, d) })
 		if err != nil {
 			return err
+		}
+		if a.Status == vault.HeldApproved {
+			fmt.Fprintf(c.ErrOrStderr(), "nobody waits for request %d any more: it is sent if the agent sends it again until %s\n", a.ID, shownTime(a.ExpiresAt))
 		}
 		return o.print(c.OutOrStdout(), a, func(w io.Writer) { fmt.Fprintf(w, "request %d is %s\n", a.ID, plain(a.Status)) })
 	}
 	addVault(c, &vaultName)
+	sure.add(c)
 	c.Flags().StringVar(&d.Digest, "digest", "", "of what you have seen; anything else is refused")
 	c.Flags().StringVar(&d.Note, "note", "", "what is recorded about it, and the agent is told where it is denied")
 	o.add(c)
