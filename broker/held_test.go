@@ -51,7 +51,7 @@ func newHeldKit(t *testing.T, upstream http.HandlerFunc, wait time.Duration) *he
 		upstream(w, r)
 	}), func(o *broker.Options) {
 		h.holder = vault.NewHolder(db, o.Key, o.Now)
-		o.Approvals, o.ApprovalWait, o.Stopping = h.holder, wait, h.stop
+		o.Approvals, o.ApprovalWait, o.Stopping, o.Ledger = h.holder, wait, h.stop, db
 	})
 	if _, err := db.Write(t.Context(), func(tx vault.Tx) error {
 		return tx.PutVault(vault.Vault{ID: "v1", Name: "default", UnmatchedHosts: vault.UnmatchedDeny, CreatedAt: time.Now()})
@@ -85,6 +85,10 @@ func (h *heldKit) send(ctx context.Context, method, path, body string) answer {
 	if err != nil {
 		return answer{err: err}
 	}
+	return h.does(r)
+}
+
+func (h *heldKit) does(r *http.Request) answer {
 	r.Close = true // a connection that is used again may end in the midst of a POST
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
