@@ -98,7 +98,7 @@ func (e *exchange) rehearse() *Fault {
 	e.stripped = kept
 	for _, key := range e.service.injector.Keys() {
 		if _, err := stand(key); err != nil && f == nil {
-			f = injectFault(err)
+			f = e.missingFault(key)
 		}
 	}
 	return f

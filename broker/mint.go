@@ -164,13 +164,23 @@ func (m *mints) attach(v *View) {
 	}
 }
 
+// missingFault is that of a credential without a value. One that a person obtains by
+// signing in elsewhere is not set, but connected.
+func (e *exchange) missingFault(key string) *Fault {
+	f := injectFault(&missingError{key})
+	if in, ok := e.service.injector.(inject.Connecter); ok && in.Connects() == key {
+		f.Message = "the account of the service " + e.service.name + " is not connected yet; ask a person to run: agent-vault credential connect " + e.service.name + " --vault " + e.vault.name
+	}
+	return f
+}
+
 // mintToken puts a token into the request that a Minter is about to fill in. One
 // that is at hand and fresh costs no lock.
 func (e *exchange) mintToken(after int64) *Fault {
 	s := e.service
 	for _, key := range s.keys {
 		if _, ok := e.vault.boxes[key]; !ok {
-			return injectFault(&missingError{key})
+			return e.missingFault(key)
 		}
 	}
 	now := e.now()

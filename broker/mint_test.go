@@ -385,6 +385,10 @@ func TestMintingWithoutItsCredentials(t *testing.T) {
 	if code(t, w) != "credential_not_found" || e.tokens() != 0 {
 		t.Errorf("%s, asked %d times", w.Body, e.tokens())
 	}
+	k.declare(t, strings.Replace(oauthRefresh, "{", `{"authorization_url":"https://example.com/authorize",`, 1), "CLIENT_SECRET", clientSecret)
+	k.want(t, "never connected", http.StatusBadGateway, "the account of the service api is not connected yet; ask a person to run: agent-vault credential connect api --vault default")
+	k.declare(t, oauthRefresh, "CLIENT_SECRET", clientSecret)
+	k.want(t, "that nobody can connect", http.StatusBadGateway, "the credential REFRESH_TOKEN has no value yet")
 	// A token that is there is of no use without the credential.
 	k.declare(t, oauthClient, "CLIENT_SECRET", clientSecret)
 	k.want(t, "with it", http.StatusOK, "you sent")

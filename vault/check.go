@@ -34,6 +34,8 @@ type Verdict struct {
 	Steps          []VerdictStep       // what the decision looked at, in its order
 	Ask            bool                // policy lets it out if a person does
 	Then           []string            // what else happens to it, where it may go out
+
+	connects string // of the service: see [Service.Connects]
 }
 
 // A PolicyQuestion is a request that an agent of a vault might send.
@@ -242,7 +244,7 @@ func (o *Verdict) decide(v Vault, set *policy.Set, q policy.Query, t policy.Targ
 			q.Scheme == "https" && !t.IsIP() && !set.Covers(q.Scheme, q.Host, q.Port)
 	} else {
 		s := v.Services[d.Service]
-		o.Service, o.AuthType = s.Name, s.Auth.Type()
+		o.Service, o.AuthType, o.connects = s.Name, s.Auth.Type(), s.Connects()
 		if d.Rule >= 0 {
 			o.RuleText = &s.Rules[d.Rule]
 		}

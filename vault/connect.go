@@ -155,6 +155,13 @@ func connects(s Service) (in inject.Connecter, key string) {
 	return nil, ""
 }
 
+// Connects is the credential that a person obtains by signing in elsewhere; "" where
+// the service has none such.
+func (s Service) Connects() string {
+	_, key := connects(s)
+	return key
+}
+
 // connecter is the service's, with the credential that it obtains.
 func connecter(s Service) (in inject.Connecter, key, auth string, err error) {
 	in, key = connects(s)

@@ -76,13 +76,17 @@ func (o *Verdict) explainAllowed(missing []string) string {
 	if o.Ask {
 		text = fmt.Sprintf("a person is asked, says the service %s, %s", o.Service, o.by())
 	}
+	without := " has no value yet"
+	if o.connects != "" && len(missing) == 1 && missing[0] == o.connects {
+		without = " is not there until somebody connects the account: agent-vault credential connect " + o.Service
+	}
 	keys := make([]string, len(o.Credentials))
 	for i, c := range o.Credentials {
 		keys[i] = c.Key
 	}
 	switch {
 	case missing != nil:
-		return fmt.Sprintf("%s, but %s has no value yet, so the agent gets credential_not_found", text, strings.Join(missing, " and "))
+		return fmt.Sprintf("%s, but %s%s, so the agent gets credential_not_found", text, strings.Join(missing, " and "), without)
 	case len(keys) == 0:
 		return text + "; it goes out as the agent sent it"
 	}

@@ -79,7 +79,7 @@ func (v *Vault) tokenFailed(log Requests, s Service, st ServiceState) (time.Time
 
 func (v *Vault) state(s Service, now time.Time) ServiceState {
 	st := ServiceState{Name: s.Name, State: StateUsable, ExpiresAt: s.ExpiresAt, Keys: s.Keys()}
-	_, st.Connects = connects(s)
+	st.Connects = s.Connects()
 	for _, key := range st.Keys {
 		if _, ok := v.Credentials[key]; !ok {
 			st.Missing = append(st.Missing, key)

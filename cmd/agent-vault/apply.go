@@ -68,6 +68,7 @@ On a terminal it asks before services are deleted, unless --yes is given. With
 				answer, err := client.Apply(c.Context(), request)
 				if err == nil {
 					warnApplied(std.err, request, before, answer.Changes)
+					sayMissingOf(c, client, request)
 				}
 				return answer, err
 			}, func(w io.Writer, answer api.ApplyResponse) {
@@ -118,6 +119,17 @@ func warnApplied(w io.Writer, request api.ApplyRequest, before map[string][]vaul
 			return !changed[vault.Change{Vault: v.Name, Kind: "credential", Name: key}]
 		})
 		warnShort(w, set)
+	}
+}
+
+// sayMissingOf tells the person which credentials of a declaration that was applied
+// have no value yet.
+func sayMissingOf(c *cobra.Command, client *api.Client, request api.ApplyRequest) {
+	for _, v := range request.Vaults {
+		if request.DryRun || len(v.Services) == 0 {
+			continue
+		}
+		_ = sayMissing(c, client, v.Name, v.Services) // it was applied, whether this can be told or not
 	}
 }
 

@@ -160,19 +160,29 @@ func sayAdded(c *cobra.Command, o *output, vaultName string, added api.ServiceLi
 	}); err != nil {
 		return err
 	}
-	l, err := byPerson(c, func(client *api.Client) (api.CredentialList, error) {
-		return client.Credentials(c.Context(), vaultName)
+	return signedIn(c, func(client *api.Client) error {
+		return sayMissing(c, client, vaultName, added.Services)
 	})
+}
+
+// sayMissing tells the person which credentials of services have no value yet, and how
+// they get one.
+func sayMissing(c *cobra.Command, client *api.Client, vaultName string, services []vault.Service) error {
+	l, err := client.Credentials(c.Context(), vaultName)
 	if err != nil {
 		return err
 	}
 	var said []string
-	for _, s := range added.Services {
+	for _, s := range services {
 		for _, key := range s.Keys() {
 			if slices.Contains(said, key) || slices.ContainsFunc(l.Credentials, func(cr api.CredentialInfo) bool { return cr.Key == key }) {
 				continue
 			}
 			said = append(said, key)
+			if s.Connects() == key {
+				fmt.Fprintf(c.ErrOrStderr(), "%s is not connected yet\nhint: run: agent-vault credential connect %s --vault %s\n", plain(s.Name), plain(s.Name), plain(vaultName))
+				continue
+			}
 			fmt.Fprintf(c.ErrOrStderr(), "%s has no value yet\nhint: run: agent-vault credential set %s --vault %s\n", key, key, plain(vaultName))
 		}
 	}
