@@ -29,5 +29,5 @@ func caCommand() *cobra.Command {
 		},
 	}
 	export.Flags().StringVar(&format, "format", "pem", "pem")
-	return group("ca", "The local certificate authority", export)
+	return group("ca", "The local certificate authority", export, caDoctorCommand())
 }

@@ -82,11 +82,31 @@ func (c childOf) environment(dir string) ([]string, error) {
 			c.tell(name + " is not passed on: " + reasons[name])
 		}
 	}
+	return inOrder(vars), nil
+}
+
+// alone returns the variables of a program that knows of the vault no more than
+// where its proxy is.
+func (c childOf) alone() ([]string, error) {
+	c.withholding.own = c.session.Token
+	vars, _ := c.withholding.apply(c.environ)
+	proxy, err := c.proxyURL()
+	if err != nil {
+		return nil, err
+	}
+	setAll(vars, proxyVariables, proxy)
+	none, _ := mergeNoProxy(vars["NO_PROXY"], vars["no_proxy"], c.session.Addr, c.hosts)
+	vars["NO_PROXY"], vars["no_proxy"] = none, none
+	return inOrder(vars), nil
+}
+
+// inOrder spells variables as exec takes them.
+func inOrder(vars map[string]string) []string {
 	env := make([]string, 0, len(vars))
 	for _, name := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, name+"="+vars[name])
 	}
-	return env, nil
+	return env
 }
 
 func setAll(vars map[string]string, names []string, value string) {

@@ -129,18 +129,11 @@ func (f *runFlags) run(c *cobra.Command, path string, args []string, std stdio) 
 		}
 		return err
 	})
-	if of.minted() { // also of one that came too late
-		client, addressErr := anonymous(c)
-		if addressErr != nil {
-			return addressErr
-		}
-		stop := leaseOf(client.Address, of.session).kept(std)
-		defer func() {
-			if !stop() {
-				revoke(client.Address, of.session, std)
-			}
-		}()
+	release, heldErr := of.held(c, std) // also one that came too late
+	if heldErr != nil {
+		return heldErr
 	}
+	defer release()
 	if err != nil {
 		return err
 	}
@@ -174,6 +167,23 @@ func (f *sessionFlags) prepare(c *cobra.Command, command string) (of childOf, er
 	of.vault, of.environ = f.vault, os.Environ()
 	of.caPEM, err = client.CAPEM(c.Context())
 	return of, err
+}
+
+// held keeps a session that was minted alive, until release ends it.
+func (c childOf) held(command *cobra.Command, std stdio) (release func(), err error) {
+	if !c.minted() {
+		return func() {}, nil
+	}
+	client, err := anonymous(command)
+	if err != nil {
+		return nil, err
+	}
+	stop := leaseOf(client.Address, c.session).kept(std)
+	return func() {
+		if !stop() {
+			revoke(client.Address, c.session, std)
+		}
+	}, nil
 }
 
 // discover asks with a child's own token what it may use.
