@@ -28,7 +28,7 @@ var refused = []uint32{
 // families are the kinds of sockets that a network namespace holds, or that are
 // the file system's. AF_VSOCK reaches the host of a virtual machine from any
 // namespace.
-var families = []uint32{unix.AF_UNSPEC, unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK}
+var families = []uint32{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6, unix.AF_NETLINK}
 
 // architectures are those whose calls the numbers in this program are of.
 var architectures = map[string]uint32{

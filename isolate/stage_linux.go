@@ -142,6 +142,9 @@ func first() int {
 	// A terminal's signals reach the command by themselves, and end it, not this.
 	ours := make(chan os.Signal, 1)
 	signal.Notify(ours)
+	if len(os.Args) < 3 {
+		return failed(errors.New("this is for vault run --isolate to start"))
+	}
 	path, args := os.Args[1], os.Args[2:]
 	pid, err := syscall.ForkExec(path, args, &syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}})
 	if err != nil {

@@ -30,6 +30,8 @@ type childOf struct {
 	ownPort   string // URL of the port of --proxy-port; "": the proxy entrance itself, with credentials
 	jvmPort   string // likewise, for JVMs alone; "": none
 	ownSocket string // path of --proxy-socket
+
+	isolation *isolation // nil: the child runs as any other program
 }
 
 // minted reports whether there is a session that ends with the child.

@@ -169,17 +169,23 @@ func (r reader) dataDir(name string) (string, error) {
 		return "", err
 	}
 	if s == "" {
-		base := os.Getenv("XDG_DATA_HOME")
-		if base == "" {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				return "", errors.New("there is no home folder; set it to a folder of its own")
-			}
-			base = filepath.Join(home, ".local", "share")
+		if s, err = defaultDataDir(); err != nil {
+			return "", err
 		}
-		s = filepath.Join(base, "agent-vault")
 	}
 	return filepath.Abs(s)
+}
+
+func defaultDataDir() (string, error) {
+	base := os.Getenv("XDG_DATA_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", errors.New("there is no home folder; set it to a folder of its own")
+		}
+		base = filepath.Join(home, ".local", "share")
+	}
+	return filepath.Join(base, "agent-vault"), nil
 }
 
 func (r reader) roots(name string) (path string, pool *x509.CertPool, err error) {

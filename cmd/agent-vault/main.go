@@ -11,9 +11,12 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"agentvault/isolate"
 )
 
 func main() {
+	isolate.Stage() // where this is a process of vault run --isolate, nothing below is reached
 	// net/http's Transport writes bytes of upstreams to the standard logger by
 	// itself; none of it may reach a log (R17).
 	log.SetOutput(io.Discard)

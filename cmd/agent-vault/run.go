@@ -64,10 +64,20 @@ The login and the master password are not in the command's environment, under no
 name and in no common spelling, and on Linux it cannot read them from vault run
 either, unless it runs as root. Nor does it get other tokens of the vault, or what
 stands under the name of one of the vault's credentials, unless --keep-env says so.
+
+With --isolate, on Linux and for users other than root, the command has a network of
+its own, from which only the proxy and the vault's API are reached. It finds none of
+the vault's folders, nothing that --hide names, no other process, and no socket that
+other programs listen at; /tmp, /run and /dev are new. It is still the same user, with
+the same files: it reads what is not hidden, and what it writes others may run. Where
+the kernel forbids any of it, the command does not run. docs/isolation.md has what is
+kept from the command, and what is not.
+
 docs/run.md has all that it does get.`,
 		Example: `  agent-vault vault run -- curl https://api.github.com/user
   agent-vault vault run --vault team-a --ttl 1h -- claude
   agent-vault vault run --dummies --keep-env GH_TOKEN -- make test
+  agent-vault vault run --isolate --hide ~/.ssh --hide ~/.aws -- claude
   agent-vault vault run --proxy-port -- sh -c 'chromium --proxy-server="$HTTPS_PROXY"'`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) == 0 {
@@ -102,6 +112,7 @@ docs/run.md has all that it does get.`,
 	c.Flags().BoolVar(&f.dummies, "dummies", false, "give the command a dummy for each credential of the vault, in a variable of its name")
 	c.Flags().StringArrayVar(&f.keepEnv, "keep-env", nil, "pass this variable on although it has a credential's name, or holds a token")
 	c.Flags().IntSliceVar(&f.keepFDs, "keep-fd", nil, "let the command inherit this file descriptor")
+	c.MarkFlagsMutuallyExclusive("isolate", "keep-fd")
 	return c
 }
 
@@ -294,6 +305,9 @@ func runChild(path string, args []string, of childOf, signals <-chan os.Signal, 
 		}
 	default:
 	}
+	if of.isolation != nil {
+		return of.isolation.run(path, args, env, dir, signals, std)
+	}
 	cmd := &exec.Cmd{Path: path, Args: args, Env: env, Stdin: std.in, Stdout: std.out, Stderr: std.err}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("%s: %w", args[0], err)
@@ -325,7 +339,7 @@ func statusOf(s os.Signal) error {
 	return &exitStatus{128 + int(number)}
 }
 
-func forward(signals <-chan os.Signal, p *os.Process, terminal bool, ended <-chan struct{}) {
+func forward(signals <-chan os.Signal, p interface{ Signal(os.Signal) error }, terminal bool, ended <-chan struct{}) {
 	for {
 		select {
 		case s := <-signals:

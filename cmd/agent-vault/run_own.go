@@ -31,9 +31,10 @@ const (
 // ownFlags say where programs find the proxy entrance that cannot send
 // credentials to it.
 type ownFlags struct {
-	port   ownPort
-	jvm    bool   // a port for JVMs alone
-	socket string // path; "": none
+	port    ownPort
+	jvm     bool   // a port for JVMs alone
+	socket  string // path; "": none
+	isolate isolateFlags
 }
 
 // An ownPort is the port of --proxy-port, or, without a value, one that is free.
@@ -74,6 +75,7 @@ func (f *ownFlags) add(c *cobra.Command) {
 	c.Flags().Lookup("proxy-port").NoOptDefVal = freePort
 	c.Flags().StringVar(&f.socket, "proxy-socket", "", "let it use the proxy without credentials by a unix socket at this path, in a folder of this user's alone")
 	must(c.MarkFlagFilename("proxy-socket"))
+	f.isolate.add(c)
 }
 
 // open makes the child's own entrance of what the flags ask for, and puts it
@@ -93,6 +95,9 @@ func (f *ownFlags) open(of *childOf, std stdio) (end func(), err error) {
 	own := &ownEntrance{token: of.session.Token, vault: of.vault, std: std}
 	if own.proxy, err = url.Parse(of.session.MITMURL); err != nil || own.proxy.Host == "" {
 		return end, fmt.Errorf("the server gave no usable proxy address: %q", of.session.MITMURL)
+	}
+	if of.isolation, err = f.isolate.open(of, own, f.port.number); err != nil || of.isolation != nil {
+		return end, err // its port is inside
 	}
 	if f.port.wanted || f.jvm {
 		ln, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", f.port.number))
@@ -126,6 +131,7 @@ func (f *ownFlags) open(of *childOf, std stdio) (end func(), err error) {
 // adds the credentials in front of what they say, and reads nothing of it.
 type ownEntrance struct {
 	proxy        *url.URL
+	raw          bool // it is not the proxy entrance, and connections are passed on as they are
 	token, vault string
 	std          stdio
 	refused      sync.Once // said
@@ -176,7 +182,7 @@ func (o *ownEntrance) carry(ctx context.Context, c net.Conn) {
 	server, err := o.dial(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			o.unreachable.Do(func() { o.say("the proxy entrance at " + o.proxy.Host + " cannot be used: " + err.Error()) })
+			o.unreachable.Do(func() { o.say(o.name() + " at " + o.proxy.Host + " cannot be used: " + err.Error()) })
 		}
 		return
 	}
@@ -193,20 +199,14 @@ func (o *ownEntrance) carry(ctx context.Context, c net.Conn) {
 func (o *ownEntrance) dial(ctx context.Context) (c net.Conn, err error) {
 	ctx, cancel := context.WithTimeout(ctx, ownDialTime)
 	defer cancel()
-	port := o.proxy.Port()
-	if o.proxy.Scheme == "https" {
-		if port == "" {
-			port = "443"
-		}
-		c, err = new(tls.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(o.proxy.Hostname(), port))
+	at := net.JoinHostPort(o.proxy.Hostname(), portOf(o.proxy))
+	if o.raw || o.proxy.Scheme != "https" {
+		c, err = new(net.Dialer).DialContext(ctx, "tcp", at)
 	} else {
-		if port == "" {
-			port = "80"
-		}
-		c, err = new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(o.proxy.Hostname(), port))
+		c, err = new(tls.Dialer).DialContext(ctx, "tcp", at)
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || o.raw {
+		return c, err
 	}
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	if err := mitm.Bind(c, o.token, o.vault); err != nil {
@@ -223,6 +223,24 @@ func pass(to, from net.Conn) {
 	}
 	_ = to.Close()   // the other way ends by it
 	_ = from.Close() // likewise
+}
+
+// portOf is the port of a URL, its scheme's where it names none.
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
+}
+
+func (o *ownEntrance) name() string {
+	if o.raw {
+		return "the server"
+	}
+	return "the proxy entrance"
 }
 
 func (o *ownEntrance) say(line string) { fmt.Fprintf(o.std.err, "agent-vault: %s\n", plain(line)) }

@@ -1,0 +1,209 @@
+package main_test
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/creack/pty"
+)
+
+// TestIsolatedCommand: what passes through is what passes without it.
+func TestIsolatedCommand(t *testing.T) {
+	o := newOutside(t)
+	i := newInstance(t, "")
+	i.register()
+	login := i.login()
+	for _, tt := range []struct {
+		script, in, out, errs string
+		status                int
+	}{
+		{"exit 7", "", "", "", 7},
+		{"kill -TERM $$", "", "", "", 128 + 15},
+		{"cat; echo there >&2", "in and out", "in and out", "there\n", 0},
+		{"pwd; id -u; umask", "", o.work + "\n" + uidText(o.user) + "\n0022\n", "", 0},
+		{"echo kept > here; cat here", "", "kept\n", "", 0},
+		{"sleep 300 & echo left", "", "left\n", "", 0}, // which ends with the rest
+		{"ls /proc/self/fd | wc -l", "", "4\n", "", 0}, // three, and that of ls
+		{"exec /no/such/program", "", "", "*not found*", 127},
+		{"trap 'exit 3' USR1; (sleep 0.1; kill -USR1 $$) & wait", "", "", "", 3},
+	} {
+		cmd := o.isolated(i, login, "--", "sh", "-c", tt.script)
+		var out, errs strings.Builder
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(tt.in), &out, &errs
+		_ = cmd.Run() // the status says it
+		said := ours(errs.String()) == tt.errs || tt.errs == "*not found*" && strings.Contains(errs.String(), "not found")
+		if cmd.ProcessState.ExitCode() != tt.status || out.String() != tt.out || !said {
+			t.Errorf("%s: status %d, %q, %q; want %d, %q, %q", tt.script, cmd.ProcessState.ExitCode(), &out, &errs, tt.status, tt.out, tt.errs)
+		}
+	}
+
+	// A signal to vault run reaches the command, which has the last word.
+	cmd := o.isolated(i, login, "--", "sh", "-c", "trap 'echo got it; exit 5' TERM; echo ready; while :; do sleep 0.05; done")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	if line, err := lines.ReadString('\n'); line != "ready\n" {
+		t.Fatalf("%q, %v", line, err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	rest, _ := io.ReadAll(lines)
+	_ = cmd.Wait() // likewise
+	if string(rest) != "got it\n" || cmd.ProcessState.ExitCode() != 5 {
+		t.Errorf("%q, status %d", rest, cmd.ProcessState.ExitCode())
+	}
+}
+
+// ours leaves out what is said of servers that other tests start and end.
+func ours(errs string) (rest string) {
+	for line := range strings.Lines(errs) {
+		if !strings.Contains(line, "the data folder of the server that is process") {
+			rest += line
+		}
+	}
+	return rest
+}
+
+func uidText(uid int) string {
+	if uid == nobody {
+		return "65534"
+	}
+	out, _ := exec.Command("id", "-u").Output()
+	return strings.TrimSpace(string(out))
+}
+
+// TestIsolatedOnATerminal: a shell with jobs, the terminal's size, Ctrl-C and
+// Ctrl-Z, and the terminal is whose it was at the end.
+func TestIsolatedOnATerminal(t *testing.T) {
+	bash := needs(t, "bash")
+	o := newOutside(t)
+	i := newInstance(t, "")
+	i.register()
+	shell := o.command([]string{"AGENT_VAULT_ADDR=" + i.API, "AGENT_VAULT_LOGIN_TOKEN=" + i.login(), "TERM=dumb", "PS1=outer> ", "V=" + filepath.Join(o.dir, "agent-vault")}, bash, "--norc", "--noprofile", "-i")
+	term := &terminal{t: t, cmd: shell, read: make(chan struct{})}
+	attr := &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if o.attr != nil {
+		attr.Credential = o.attr.Credential
+	}
+	var err error
+	if term.file, err = pty.StartWithAttrs(shell, &pty.Winsize{Rows: 33, Cols: 101}, attr); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { term.file.Close() })
+	go func() {
+		defer close(term.read)
+		_, _ = io.Copy(&term.seen, term.file) // EIO at the end
+	}()
+	types := func(text string) {
+		t.Helper()
+		if _, err := io.WriteString(term.file, text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	term.sees("outer> ")
+	types("$V vault run --isolate -- sh -c 'stty size; trap \"echo caught-$((40+2)); exit 9\" INT; echo ready-$((1+1)); while :; do sleep 0.05; done'\n")
+	term.sees("33 101")
+	term.sees("ready-2")
+	types("\x03")
+	term.sees("caught-42")
+	types("echo status=$?=\n")
+	term.sees("status=9=")
+
+	types("$V vault run --isolate -- sh -c 'echo begun-$((2+2)); read line; echo line-$line-$((3+3))'\n")
+	term.sees("begun-4")
+	types("\x1a")
+	term.sees("Stopped")
+	types("echo between-$((4+4))\n")
+	term.sees("between-8")
+	types("fg\n")
+	types("words\n")
+	term.sees("line-words-6")
+
+	// A shell inside has jobs of its own, and a terminal that Ctrl-C reaches them by.
+	types("$V vault run --isolate -- env PS1='inner> ' " + bash + " --norc --noprofile -i\n")
+	term.sees("\ninner> ")
+	types("echo sleeps-$((8+8)); sleep 300\n")
+	term.sees("sleeps-16")
+	types("\x03")
+	types("echo after-$((5+5))\n")
+	term.sees("after-10")
+	types("echo sleeps-$((9+9)); sleep 300\n")
+	term.sees("sleeps-18")
+	types("\x1a")
+	types("jobs; echo jobs-$((6+6))\n")
+	term.sees("jobs-12")
+	types("kill %1; exit 6\n")
+	types("exit 6\n") // bash warns once of jobs that are stopped
+	term.sees("exit")
+	types("echo back-$?-$((7+7))\n")
+	term.sees("-14")
+	types("exit\n")
+	if status, seen := term.ends(); status != 0 || !strings.Contains(seen, "Stopped") {
+		t.Errorf("status %d:\n%s", status, seen)
+	}
+}
+
+// TestNotIsolated: what cannot be isolated does not run, and says why.
+func TestNotIsolated(t *testing.T) {
+	o := newOutside(t)
+	i := newInstance(t, "")
+	i.register()
+	login := i.login()
+	ran := filepath.Join(o.work, "ran")
+	refused := func(cmd *exec.Cmd, status int, want ...string) {
+		t.Helper()
+		out, _ := cmd.CombinedOutput() // the status says it
+		for _, w := range want {
+			if !strings.Contains(string(out), w) || cmd.ProcessState.ExitCode() != status {
+				t.Errorf("status %d, want %d and %q:\n%s", cmd.ProcessState.ExitCode(), status, w, out)
+			}
+		}
+		if _, err := os.Stat(ran); err == nil {
+			t.Error("it has run all the same")
+		}
+	}
+	if os.Getuid() == 0 {
+		cmd := o.isolated(i, login, "--", "touch", ran)
+		cmd.SysProcAttr = nil
+		refused(cmd, 1, "cannot be isolated: root owns", "run it as another user")
+	}
+	vault := filepath.Join(o.dir, "agent-vault")
+	// The kernel refuses user namespaces to who is in one that allows none.
+	inner := o.isolated(i, login, "--", "sh", "-c", `AGENT_VAULT_PROXY="$HTTPS_PROXY" exec "$0" vault run --isolate -- touch "$1"`, vault, ran)
+	refused(inner, 1, "cannot be isolated: new namespaces: ", "user.max_user_namespaces is 0", "--isolate out")
+	refused(o.isolated(i, login, "--hide", o.work, "--", "touch", ran), 1, "cannot be isolated: the working folder: permission denied")
+	refused(o.isolated(i, login, "--hide", ran, "--", "touch", ran), 1, "--hide: stat "+ran+": no such file")
+	refused(o.isolated(i, login, "--keep-fd", "3", "--", "touch", ran), 1, "isolate keep-fd")
+	refused(o.isolated(i, login, "--proxy-socket", "x.sock", "--", "touch", ran), 1, "isolate proxy-socket")
+	refused(o.command([]string{"AGENT_VAULT_ADDR=" + i.API, "AGENT_VAULT_LOGIN_TOKEN=" + login}, vault, "vault", "run", "--hide", o.home, "--", "touch", ran), 2, "add --isolate")
+	port := i.API[strings.LastIndex(i.API, ":")+1:]
+	refused(o.isolated(i, login, "--proxy-port="+port, "--", "touch", ran), 1, "the command finds the server at port "+port)
+}
+
+// TestIsolatedPort: the proxy is at the port that was asked for, and the server's
+// data is hidden though no flag names it.
+func TestIsolatedPort(t *testing.T) {
+	curl := needs(t, "curl")
+	o := newOutside(t)
+	w := newWorld(t)
+	cmd := o.isolated(w.instance, w.login(), "--proxy-port=8888", "--", "sh", "-c", `echo "$HTTPS_PROXY"; `+curl+` -sS --fail-with-body https://api.test/port`)
+	var errs strings.Builder
+	cmd.Stderr = &errs
+	out, err := cmd.Output()
+	if err != nil || !strings.HasPrefix(string(out), "http://127.0.0.1:8888\n") {
+		t.Errorf("%v: %s%s", err, out, &errs)
+	}
+	w.wantInjected(t, string(out))
+}
