@@ -192,6 +192,50 @@ func TestNotIsolated(t *testing.T) {
 	refused(o.isolated(i, login, "--proxy-port="+port, "--", "touch", ran), 1, "the command finds the server at port "+port)
 }
 
+// TestIsolatedServer: whatever address the server goes by, the command finds it
+// there; what it leads to is outside.
+func TestIsolatedServer(t *testing.T) {
+	curl := needs(t, "curl")
+	o := newOutside(t)
+	for _, tt := range []struct{ host, script, want, errs string }{
+		{"localhost", curl + ` -sS "$AGENT_VAULT_ADDR/health"`, `{"status":"ok"}`, ""},
+		{"vault.test", "getent hosts vault.test; " + curl + ` -s "$AGENT_VAULT_ADDR/health" || echo $?`, "vault.test\n5", "the server at vault.test:"},
+		{"127.0.0.3", curl + ` -s "$AGENT_VAULT_ADDR/health" || echo $?`, "5", "the server at 127.0.0.3:"},
+		{"198.51.100.7", curl + ` -s -m 5 "$AGENT_VAULT_ADDR/health" || echo $?; ` + curl + " -s -m 5 http://198.51.100.8/ || echo $?", "7", ""},
+		{"[2001:db8::1]", "echo ran", "", "the command could not reach the server at [2001:db8::1]"},
+	} {
+		at := closedPort(t)
+		port := at[strings.LastIndex(at, ":")+1:]
+		i := &instance{t: t, dir: t.TempDir()}
+		config := "listen: {api: '" + at + "', proxy: '127.0.0.1:0'}\nbase_url: 'http://" + tt.host + ":" + port + "'\ndata_dir: " + i.path("data") + "\n"
+		o.check(os.WriteFile(i.path("config.yaml"), []byte(config), 0o600))
+		i.start()
+		i.API = "http://" + at
+		i.register()
+		cmd := o.isolated(i, i.login(), "--", "sh", "-c", tt.script)
+		var out, errs strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		_ = cmd.Run() // what it says tells
+		if !strings.Contains(out.String(), tt.want) || tt.want == "" && out.Len() != 0 || !strings.Contains(errs.String(), tt.errs) {
+			t.Errorf("%s: %q, %q; want %q, %q", tt.host, &out, &errs, tt.want, tt.errs)
+		}
+		i.stop()
+	}
+}
+
+// TestHiddenFile: it is empty, and stays what it is.
+func TestHiddenFile(t *testing.T) {
+	o := newOutside(t)
+	i := newInstance(t, "")
+	i.register()
+	o.targets.Secret = "what it was"
+	file := o.secret(filepath.Join(o.work, "key"))
+	out, err := o.isolated(i, i.login(), "--hide", "key", "--", "sh", "-c", "wc -c < key; echo changed > key; mv key other; rm key; echo done").CombinedOutput()
+	if b, rerr := os.ReadFile(file); rerr != nil || string(b) != o.targets.Secret || !strings.Contains(string(out), "0\n") || !strings.Contains(string(out), "done\n") {
+		t.Errorf("%q, %v: %v %s", b, rerr, err, out)
+	}
+}
+
 // TestIsolatedPort: the proxy is at the port that was asked for, and the server's
 // data is hidden though no flag names it.
 func TestIsolatedPort(t *testing.T) {
