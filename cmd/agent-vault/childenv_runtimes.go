@@ -9,8 +9,12 @@ import (
 	"strings"
 )
 
-// Variables that name the proxy. Ruby takes HTTP_PROXY for https:// too.
-var proxyVariables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"}
+// Variables that name the proxy. Ruby takes HTTP_PROXY for https:// too; aiohttp
+// looks for one of each scheme, and there are no others for its WebSockets.
+var proxyVariables = []string{
+	"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy",
+	"WSS_PROXY", "wss_proxy", "WS_PROXY", "ws_proxy",
+}
 
 // Variables that replace what a program trusts, so they get the whole bundle.
 // docs/run.md says whose each is.

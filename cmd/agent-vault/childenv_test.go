@@ -78,6 +78,7 @@ func TestChildsVariables(t *testing.T) {
 		"AGENT_VAULT_ADDR": "http://vault.test:14321", "AGENT_VAULT_VAULT": "team-a",
 		"AGENT_VAULT_TOKEN": "av_sess_token", "AGENT_VAULT_SESSION_TOKEN": "av_sess_token",
 		"HTTPS_PROXY": proxy, "https_proxy": proxy, "HTTP_PROXY": proxy, "http_proxy": proxy, "ALL_PROXY": proxy, "all_proxy": proxy,
+		"WSS_PROXY": proxy, "wss_proxy": proxy, "WS_PROXY": proxy, "ws_proxy": proxy,
 		"NO_PROXY": none, "no_proxy": none,
 		"NODE_USE_ENV_PROXY": "1", "PERL_LWP_ENV_PROXY": "1",
 	}
