@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"sync"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -23,6 +24,7 @@ import (
 const (
 	rootBackdate = 24 * time.Hour // for agents whose clocks are behind
 	rootYears    = 10
+	rootDepth    = 2 // an intermediate, below the key of the root before
 )
 
 // Options say how an Authority mints. The zero value is ready for use.
@@ -32,16 +34,35 @@ type Options struct {
 
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
+
+	// Hosts returns what a vault's intermediates may be good for: hosts without
+	// ports, as [Authority.Leaf] takes them or with "*." for one label, sorted.
+	// Nil means no vault has any.
+	Hosts func(vaultID string) []string
+
+	// Cross is a certificate for this root's key by another root, which is sent
+	// along for those who trust only that one. Nil means there is none.
+	Cross []byte
 }
 
-// An Authority is one root certificate with its key, and the cache of its
-// leaves. It is safe for use by many goroutines.
+// An Authority is one root certificate with its key, the intermediates below it,
+// and the cache of their leaves. It is safe for use by many goroutines.
 type Authority struct {
-	cert   *x509.Certificate
-	key    *ecdsa.PrivateKey
-	now    func() time.Time
-	leaves *otter.Cache[string, *tls.Certificate]
-	mint   otter.Loader[string, *tls.Certificate] // kept, so that a hit allocates nothing
+	*issuer // the root
+	now     func() time.Time
+	hosts   func(vaultID string) []string
+	leaves  *otter.Cache[name, *tls.Certificate]
+	mint    otter.Loader[name, *tls.Certificate] // kept, so that a hit allocates nothing
+
+	mu            sync.Mutex
+	intermediates map[part]*intermediate
+}
+
+// An issuer signs leaves.
+type issuer struct {
+	cert  *x509.Certificate
+	key   *ecdsa.PrivateKey
+	chain [][]byte // what is sent behind its leaves
 }
 
 // Create makes a new root that is valid from 24 hours before now, for ten
@@ -71,8 +92,7 @@ func Create(now time.Time) (*Authority, error) {
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		MaxPathLen:            0,
-		MaxPathLenZero:        true,
+		MaxPathLen:            rootDepth,
 		SubjectKeyId:          id,
 		SignatureAlgorithm:    x509.ECDSAWithSHA256,
 	}
@@ -102,9 +122,12 @@ func Load(certDER, keyPKCS8 []byte, opts Options) (*Authority, error) {
 	if !ok || key.Curve != elliptic.P256() {
 		return nil, errors.New("authority key: not ECDSA P-256")
 	}
-	a := &Authority{cert: cert, key: key, now: opts.Now}
+	a := &Authority{issuer: &issuer{cert: cert, key: key}, now: opts.Now, hosts: opts.Hosts, intermediates: make(map[part]*intermediate)}
 	if a.now == nil {
 		a.now = time.Now
+	}
+	if opts.Cross != nil {
+		a.chain = [][]byte{opts.Cross}
 	}
 	switch {
 	case !key.PublicKey.Equal(cert.PublicKey):
@@ -118,8 +141,8 @@ func Load(certDER, keyPKCS8 []byte, opts Options) (*Authority, error) {
 	if size <= 0 {
 		size = defaultCacheSize
 	}
-	a.mint = otter.LoaderFunc[string, *tls.Certificate](a.newLeaf)
-	a.leaves, err = otter.New(&otter.Options[string, *tls.Certificate]{
+	a.mint = otter.LoaderFunc[name, *tls.Certificate](a.newLeaf)
+	a.leaves, err = otter.New(&otter.Options[name, *tls.Certificate]{
 		MaximumSize:      size,
 		ExpiryCalculator: otter.ExpiryCreatingFunc(a.keep),
 		Clock:            clock{a.now},

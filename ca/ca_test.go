@@ -68,8 +68,8 @@ func TestRoot(t *testing.T) {
 	if !ok || key.Curve != elliptic.P256() || c.SignatureAlgorithm != x509.ECDSAWithSHA256 {
 		t.Errorf("key %T, signature %v; want ECDSA P-256 with SHA-256", c.PublicKey, c.SignatureAlgorithm)
 	}
-	if !c.IsCA || !c.BasicConstraintsValid || c.MaxPathLen != 0 || !c.MaxPathLenZero {
-		t.Errorf("CA %t, pathlen %d (zero %t); want a CA of pathlen 0", c.IsCA, c.MaxPathLen, c.MaxPathLenZero)
+	if !c.IsCA || !c.BasicConstraintsValid || c.MaxPathLen != 2 {
+		t.Errorf("CA %t, pathlen %d; want a CA of pathlen 2", c.IsCA, c.MaxPathLen)
 	}
 	if c.KeyUsage != x509.KeyUsageCertSign|x509.KeyUsageCRLSign {
 		t.Errorf("key usage %b", c.KeyUsage)
@@ -194,9 +194,9 @@ func asX509(t *testing.T, a *ca.Authority, host string, l *x509.Certificate) {
 		template.IPAddresses = []net.IP{addr.AsSlice()}
 	} else {
 		template.DNSNames = []string{host}
-	}
-	if len(host) <= 64 {
-		template.Subject.CommonName = host
+		if len(host) <= 64 {
+			template.Subject.CommonName = host
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, root(t, a), l.PublicKey, key)
 	if err != nil {

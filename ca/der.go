@@ -15,19 +15,19 @@ import (
 // signLeaf returns the certificate that a template describes, for a key: what
 // x509.CreateCertificate returns, without the check of its own signature, which
 // costs as much as the rest.
-func (a *Authority) signLeaf(template *x509.Certificate, key *ecdsa.PublicKey) ([]byte, error) {
+func (i *issuer) signLeaf(template *x509.Certificate, key *ecdsa.PublicKey) ([]byte, error) {
 	spki, err := x509.MarshalPKIXPublicKey(key)
 	if err != nil {
 		return nil, err
 	}
 	var b cryptobyte.Builder
-	b.AddASN1(asn1.SEQUENCE, func(tbs *cryptobyte.Builder) { a.addLeaf(tbs, template, spki) })
+	b.AddASN1(asn1.SEQUENCE, func(tbs *cryptobyte.Builder) { i.addLeaf(tbs, template, spki) })
 	tbs, err := b.Bytes()
 	if err != nil {
 		return nil, err
 	}
 	digest := sha256.Sum256(tbs)
-	signature, err := ecdsa.SignASN1(rand.Reader, a.key, digest[:])
+	signature, err := ecdsa.SignASN1(rand.Reader, i.key, digest[:])
 	if err != nil {
 		return nil, err
 	}
@@ -53,11 +53,11 @@ var (
 )
 
 // addLeaf writes what is signed: TBSCertificate of RFC 5280 §4.1.
-func (a *Authority) addLeaf(b *cryptobyte.Builder, template *x509.Certificate, spki []byte) {
+func (i *issuer) addLeaf(b *cryptobyte.Builder, template *x509.Certificate, spki []byte) {
 	b.AddASN1(asn1.Tag(0).Constructed().ContextSpecific(), func(v *cryptobyte.Builder) { v.AddASN1Int64(2) }) // v3
 	b.AddASN1BigInt(template.SerialNumber)
 	addAlgorithm(b)
-	b.AddBytes(a.cert.RawSubject)
+	b.AddBytes(i.cert.RawSubject)
 	b.AddASN1(asn1.SEQUENCE, func(v *cryptobyte.Builder) {
 		addTime(v, template.NotBefore)
 		addTime(v, template.NotAfter)
@@ -82,7 +82,7 @@ func (a *Authority) addLeaf(b *cryptobyte.Builder, template *x509.Certificate, s
 			})
 			addExtension(list, oidAuthorityKeyID, false, func(v *cryptobyte.Builder) {
 				v.AddASN1(asn1.SEQUENCE, func(id *cryptobyte.Builder) {
-					id.AddASN1(asn1.Tag(0).ContextSpecific(), func(id *cryptobyte.Builder) { id.AddBytes(a.cert.SubjectKeyId) })
+					id.AddASN1(asn1.Tag(0).ContextSpecific(), func(id *cryptobyte.Builder) { id.AddBytes(i.cert.SubjectKeyId) })
 				})
 			})
 			addExtension(list, oidSubjectAltName, name == "", func(v *cryptobyte.Builder) {

@@ -25,6 +25,10 @@ const (
 	maxCommonName    = 64        // characters (X.520, ub-common-name)
 )
 
+// A name is what a leaf is kept by: a host, and the vault for which it was asked;
+// "" is none.
+type name struct{ vaultID, host string }
+
 // Leaf returns the certificate for host: a DNS name as lower-case A-labels
 // without a trailing dot, or an IP literal without brackets, both canonical, as
 // a pinned target has them.
@@ -34,13 +38,24 @@ const (
 // changed. Calls for one host at the same time mint once; a leaf is replaced
 // when half of its life is over.
 func (a *Authority) Leaf(ctx context.Context, host string) (*tls.Certificate, error) {
-	return a.leaves.Get(ctx, host, a.mint)
+	return a.LeafIn(ctx, "", host)
+}
+
+// LeafIn is Leaf for a host in a vault: by an intermediate of the vault, where
+// its hosts have this one among them. For any other the root itself signs: an
+// agent asks for them too, and is told inside of the tunnel why they are refused.
+func (a *Authority) LeafIn(ctx context.Context, vaultID, host string) (*tls.Certificate, error) {
+	return a.leaves.Get(ctx, name{vaultID, host}, a.mint)
 }
 
 // newLeaf mints. Its context is not used: callers that wait for the same host
 // share the result.
-func (a *Authority) newLeaf(_ context.Context, host string) (*tls.Certificate, error) {
-	template, err := a.leafTemplate(host)
+func (a *Authority) newLeaf(_ context.Context, n name) (*tls.Certificate, error) {
+	by, err := a.issuerFor(n)
+	if err != nil {
+		return nil, err
+	}
+	template, err := by.leafTemplate(n.host, a.now().UTC())
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +63,7 @@ func (a *Authority) newLeaf(_ context.Context, host string) (*tls.Certificate, e
 	if err != nil {
 		return nil, fmt.Errorf("leaf key: %w", err)
 	}
-	der, err := a.signLeaf(template, &key.PublicKey)
+	der, err := by.signLeaf(template, &key.PublicKey)
 	if err != nil {
 		return nil, fmt.Errorf("leaf certificate: %w", err)
 	}
@@ -57,13 +72,12 @@ func (a *Authority) newLeaf(_ context.Context, host string) (*tls.Certificate, e
 		return nil, fmt.Errorf("leaf certificate: %w", err)
 	}
 	// The root stays out of the chain: who trusts it has it.
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+	return &tls.Certificate{Certificate: append([][]byte{der}, by.chain...), PrivateKey: key, Leaf: leaf}, nil
 }
 
-func (a *Authority) leafTemplate(host string) (*x509.Certificate, error) {
-	now := a.now().UTC()
-	if !now.Before(a.cert.NotAfter) {
-		return nil, fmt.Errorf("authority certificate: expired at %s", a.cert.NotAfter.Format(time.RFC3339))
+func (i *issuer) leafTemplate(host string, now time.Time) (*x509.Certificate, error) {
+	if !now.Before(i.cert.NotAfter) {
+		return nil, fmt.Errorf("authority certificate: expired at %s", i.cert.NotAfter.Format(time.RFC3339))
 	}
 	serial, err := newSerial()
 	if err != nil {
@@ -71,8 +85,8 @@ func (a *Authority) leafTemplate(host string) (*x509.Certificate, error) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: serial,
-		NotBefore:    latest(now.Add(-leafBackdate), a.cert.NotBefore),
-		NotAfter:     earliest(now.Add(leafLife), a.cert.NotAfter),
+		NotBefore:    latest(now.Add(-leafBackdate), i.cert.NotBefore),
+		NotAfter:     earliest(now.Add(leafLife), i.cert.NotAfter),
 	}
 	switch addr, err := netip.ParseAddr(host); {
 	case err == nil && addr.Zone() == "" && addr.String() == host:
@@ -80,10 +94,12 @@ func (a *Authority) leafTemplate(host string) (*x509.Certificate, error) {
 	case err == nil || !isDNSName(host):
 		return nil, fmt.Errorf("leaf certificate: %q is not a canonical host", host)
 	default:
+		// Only here: clients hold a common name beside an address against the
+		// constraints on DNS names.
 		template.DNSNames = []string{host}
-	}
-	if len(host) <= maxCommonName { // a name for people; clients read the SAN
-		template.Subject = pkix.Name{CommonName: host}
+		if len(host) <= maxCommonName { // a name for people; clients read the SAN
+			template.Subject = pkix.Name{CommonName: host}
+		}
 	}
 	return template, nil
 }
@@ -109,7 +125,7 @@ func isDNSName(host string) bool {
 
 // keep is how long a leaf stays in the cache: half of what is left of its life,
 // so that whoever gets it can use it for hours.
-func (a *Authority) keep(e otter.Entry[string, *tls.Certificate]) time.Duration {
+func (a *Authority) keep(e otter.Entry[name, *tls.Certificate]) time.Duration {
 	return max(e.Value.Leaf.NotAfter.Sub(a.now())/2, 0)
 }
 
