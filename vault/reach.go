@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -51,7 +52,7 @@ func (r reach) all(rules []policy.Rule) (out []string) {
 // more are those that rules let through and earlier ones did not.
 func (r reach) more(before, after []policy.Rule) (out []string) {
 	same := func(list []policy.Rule, rule policy.Rule) bool {
-		return slices.ContainsFunc(list, func(x policy.Rule) bool { return r.words(x) == r.words(rule) && denies(x) == denies(rule) })
+		return slices.ContainsFunc(list, func(x policy.Rule) bool { return sameRule(x, rule) })
 	}
 	switch {
 	case len(before) == 0:
@@ -69,10 +70,18 @@ func (r reach) more(before, after []policy.Rule) (out []string) {
 			out = append(out, "no longer refused: "+r.words(rule))
 		}
 	}
-	if out == nil && !slices.EqualFunc(before, after, func(a, b policy.Rule) bool { return r.words(a) == r.words(b) && denies(a) == denies(b) }) {
+	if out == nil && !slices.EqualFunc(before, after, sameRule) {
 		out = append(out, "perhaps more on "+r.base+": its rules are others, or in another order")
 	}
 	return out
+}
+
+// sameRule compares what rules say, which is more than their words do: a condition
+// is any text, and could read like the rest of another rule.
+func sameRule(a, b policy.Rule) bool {
+	a.Action, b.Action = cmp.Or(a.Action, policy.ActionAllow), cmp.Or(b.Action, policy.ActionAllow)
+	return slices.Equal(a.Methods, b.Methods) && slices.Equal(a.Paths, b.Paths) && slices.Equal(a.Limits, b.Limits) &&
+		a.Action == b.Action && a.Preset == b.Preset && a.When == b.When && a.ExpiresAt == b.ExpiresAt
 }
 
 func denies(r policy.Rule) bool { return r.Action == policy.ActionDeny }

@@ -11,6 +11,7 @@ import (
 // TestOpened says what a proposal newly lets through, given what there was.
 func TestOpened(t *testing.T) {
 	const stripe = `{"name": "pay", "host": "api.pay.example", "auth": {"type": "bearer", "token": "STRIPE_KEY"}, "rules": `
+	const budget = `[{"methods": ["POST"], "paths": ["/pay"], "limits": [{"budget": "500", "field": "amount", "window": "24h"`
 	for _, tt := range []struct {
 		name, before, after string
 		want                []string
@@ -26,6 +27,9 @@ func TestOpened(t *testing.T) {
 		{"first rules", stripe + `[]}`, stripe + `[{"methods": ["GET"]}]}`, nil},
 		{"a refusal less", stripe + `[{"action": "deny", "paths": ["/admin"]}, {}]}`, stripe + `[{}]}`, []string{"no longer refused: every method on /admin of https://api.pay.example, with STRIPE_KEY"}},
 		{"another order", stripe + `[{"action": "deny", "paths": ["/admin"]}, {}]}`, stripe + `[{}, {"action": "deny", "paths": ["/admin"]}]}`, []string{"perhaps more on https://api.pay.example: its rules are others, or in another order"}},
+		{"another name of a budget, which begins anew", stripe + budget + `}]}]}`, stripe + budget + `, "name": "again"}]}]}`, []string{"POST on /pay of https://api.pay.example, with STRIPE_KEY, at most 500.00 of amount in 24h (counted as again)"}},
+		{"another field that a budget is settled by", stripe + budget + `}]}]}`, stripe + budget + `, "settle": "count"}]}]}`, []string{"POST on /pay of https://api.pay.example, with STRIPE_KEY, at most 500.00 of amount in 24h (settled by count of the answer)"}},
+		{"a comment that reads like a limit", stripe + `[{"when": "true //", "limits": [{"requests": 5, "window": "1m"}]}]}`, stripe + `[{"when": "true //, at most 5 requests in 1m"}]}`, []string{"every method on every path of https://api.pay.example, with STRIPE_KEY, if true //, at most 5 requests in 1m"}},
 		{"no credential", stripe + `[]}`, `{"name": "pay", "host": "api.pay.example", "auth": {"type": "passthrough"}}`, []string{"every method on every path of https://api.pay.example, with no credential"}},
 		{"another host", stripe + `[]}`, strings.Replace(stripe, "api.pay", "*.pay", 1) + `[]}`, []string{"every method on every path of https://*.pay.example, with STRIPE_KEY"}},
 	} {

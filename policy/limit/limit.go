@@ -249,7 +249,8 @@ func (l Limit) Spell(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// Words say what is limited. What is no limit is said to be one that nobody keeps.
+// Words say what is limited, and what it is counted by where that was said. What is
+// no limit is said to be one that nobody keeps.
 func Words(list []policy.Limit) (words []string) {
 	for _, p := range list {
 		l, err := compile(p)
@@ -257,9 +258,25 @@ func Words(list []policy.Limit) (words []string) {
 			words = append(words, "what cannot be understood: "+err.Error())
 			continue
 		}
-		words = append(words, l.String())
+		words = append(words, l.String()+counted(p))
 	}
 	return words
+}
+
+// counted is how a limit is counted, as far as it says so: under another name it
+// begins anew.
+func counted(p policy.Limit) string {
+	var how []string
+	if p.Name != "" {
+		how = append(how, "counted as "+p.Name)
+	}
+	if p.Settle != "" {
+		how = append(how, "settled by "+p.Settle+" of the answer")
+	}
+	if how == nil {
+		return ""
+	}
+	return " (" + strings.Join(how, ", ") + ")"
 }
 
 // String says in words what is limited.

@@ -2,6 +2,7 @@ package limit_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"agentvault/policy"
@@ -40,6 +41,22 @@ func TestAll(t *testing.T) {
 		if l.String() != want[i] || l.Name != names[i] {
 			t.Errorf("%d: %s, %q; want %s, %q", i, l, l.Name, want[i], names[i])
 		}
+	}
+}
+
+// What people decide on says all that limits differ by.
+func TestWords(t *testing.T) {
+	list := []policy.Limit{
+		{Requests: 5, Window: "1m"}, {Uses: 5, Name: "once"}, {},
+		{Budget: "500", Field: "amount", Window: "24h"}, {Budget: "500", Field: "amount", Window: "24h", Name: "again", Settle: "charge.total"},
+	}
+	want := []string{
+		"5 requests in 1m", "5 uses (counted as once)",
+		"what cannot be understood: it sets one of requests, concurrent, request_bytes, response_bytes, uses and budget to more than 0",
+		"500.00 of amount in 24h", "500.00 of amount in 24h (counted as again, settled by charge.total of the answer)",
+	}
+	if got := limit.Words(list); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
