@@ -146,7 +146,11 @@ func carried(s Service) string {
 // got, a person gives a password.
 func (r *Registry) resemblances(v Vault, rv Review) (out []string) {
 	for _, d := range rv.Changes {
-		if d.After == nil || d.Before != nil && d.Before.Host == d.After.Host {
+		if d.After == nil {
+			continue
+		}
+		out = append(out, r.authResemblances(v, d)...)
+		if d.Before != nil && d.Before.Host == d.After.Host {
 			continue
 		}
 		host := policy.PatternHost(d.After.Host)
@@ -159,6 +163,22 @@ func (r *Registry) resemblances(v Vault, rv Review) (out []string) {
 		if u, err := url.Parse(d.Obtain); err == nil && d.Obtain != "" {
 			out = append(out, r.resemblance(v, "the value of "+d.Key+" is to come from", policy.PatternHost(u.Hostname()))...)
 		}
+	}
+	return out
+}
+
+// authResemblances are those of hosts that a service's auth newly asks for tokens,
+// or has people sign in at.
+func (r *Registry) authResemblances(v Vault, d ServiceDiff) (out []string) {
+	var before Service
+	if d.Before != nil {
+		before = *d.Before
+	}
+	for _, host := range without(d.After.tokenHosts(), before.tokenHosts()) {
+		out = append(out, r.resemblance(v, "service "+d.Name+" asks for tokens at", policy.PatternHost(host))...)
+	}
+	if host := d.After.signInHost(); host != "" && host != before.signInHost() {
+		out = append(out, r.resemblance(v, "service "+d.Name+" has people sign in at", policy.PatternHost(host))...)
 	}
 	return out
 }

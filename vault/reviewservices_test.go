@@ -1,6 +1,7 @@
 package vault_test
 
 import (
+	"strings"
 	"testing"
 
 	"agentvault/vault"
@@ -58,5 +59,63 @@ func TestReviewNamesTokenEndpoints(t *testing.T) {
 	must(t, err)
 	if w := rv.Warnings; len(w) != 2 {
 		t.Errorf("warnings: %q", w)
+	}
+}
+
+// Whoever reviews is told when the same credentials are used in another way, by
+// whatever field of the auth: what they are good for may be more.
+func TestReviewSaysThatAnAuthIsAnother(t *testing.T) {
+	const githubApp = `{"type": "github-app", "app_id": "1", "private_key": "STRIPE_KEY", "installation_id": "2"`
+	const oauth2 = `{"type": "oauth2", "grant": "client_credentials", "token_url": "https://login.example.com/token", "client_id_literal": "app", "client_secret": "STRIPE_KEY"`
+	const jwt = `{"type": "jwt", "algorithm": "EdDSA", "private_key": "STRIPE_KEY"`
+	for _, tt := range []struct{ name, before, after, says string }{
+		{"repositories", githubApp + `, "repositories": ["docs"]}`, githubApp + `}`, "another auth"},
+		{"permissions", githubApp + `, "permissions": {"contents": "read"}}`, githubApp + `, "permissions": {"contents": "write"}}`, "another auth"},
+		{"scopes", oauth2 + `, "scopes": ["read"]}`, oauth2 + `, "scopes": ["read", "admin"]}`, "another auth"},
+		{"the endpoint of another tenant", oauth2 + `}`, strings.Replace(oauth2, "/token", "/other/token", 1) + `}`, "another auth"},
+		{"claims", jwt + `, "claims": {"sub": "reader"}}`, jwt + `, "claims": {"sub": "root"}}`, "another auth"},
+		{"another place", `{"type": "bearer", "token": "STRIPE_KEY"}`, `{"type": "query", "parameter": "q", "key": "STRIPE_KEY"}`, "another auth"},
+		{"the same", jwt + `, "claims": {"sub": "reader"}}`, jwt + `, "claims": {"sub": "reader"}}`, ""},
+	} {
+		f := newFixture(t)
+		service := func(auth, more string) string {
+			return `[{` + more + `"name": "one", "host": "api.example.com", "auth": ` + auth + `}]`
+		}
+		_, err := f.SetServices(t.Context(), f.owner, mainVault, services(t, service(tt.before, "")))
+		must(t, err)
+		f.propose(t, f.agent, newProposal(t, service(tt.after, `"action": "set", "description": "mine", `), ""))
+		got := strings.Join(f.review(t, 1).Warnings, "|")
+		if tt.says == "" && got != "" || !strings.Contains(got, tt.says) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.says)
+		}
+	}
+}
+
+// Whoever reviews sees where people would sign in, and that a host of tokens looks
+// like another.
+func TestReviewNamesWherePeopleSignIn(t *testing.T) {
+	f := newFixture(t, func(o *vault.Options) { o.KnownHosts = []string{"api.github.com"} })
+	added := services(t, `[{"name": "crm", "host": "api.example.com", "auth": {"type": "oauth2", "grant": "refresh_token", "authorization_url": "https://login.str1pe.com:8443/authorize",
+		"token_url": "https://login.githnb.com/token", "client_id_literal": "app", "refresh_token": "NEW_KEY"}}]`)
+	rv, err := f.ReviewServices(t.Context(), f.owner, mainVault, added)
+	must(t, err)
+	want := []string{
+		"service crm asks login.githnb.com for tokens, and sends it what NEW_KEY holds",
+		"whoever connects an account of service crm signs in at login.str1pe.com:8443",
+		"service crm asks for tokens at login.githnb.com, which looks like api.github.com, and is another's",
+		"service crm has people sign in at login.str1pe.com, which looks like api.stripe.com, and is another's",
+	}
+	diff(t, "warnings", want, rv.Warnings)
+	_, err = f.AddServices(t.Context(), f.owner, mainVault, added, nil, false)
+	must(t, err)
+	change := func(authorizer string) vault.NewProposal {
+		return newProposal(t, `[{"action": "set", "name": "crm", "host": "api.example.com", "description": "mine", "auth": {"type": "oauth2", "grant": "refresh_token", "authorization_url": "`+authorizer+`",
+			"token_url": "https://login.githnb.com/token", "client_id_literal": "app", "refresh_token": "NEW_KEY"}}]`, `[{"action": "set", "key": "NEW_KEY"}]`)
+	}
+	f.propose(t, f.agent, change("https://login.str1pe.com:8443/authorize"))
+	diff(t, "warnings about the same hosts", []string{}, f.review(t, 1).Warnings)
+	f.propose(t, f.agent, change("https://login.example.com/authorize"))
+	if got := strings.Join(f.review(t, 2).Warnings, "|"); !strings.Contains(got, "signs in at login.example.com") {
+		t.Errorf("warnings about another: %q", got)
 	}
 }

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
@@ -70,14 +71,24 @@ func warnings(v Vault, changes []ServiceDiff) []string {
 		if d.Before != nil && !d.Before.Enabled && s.Enabled {
 			out = append(out, fmt.Sprintf("service %s is disabled, and would be enabled", s.Name))
 		}
+		if d.Before != nil && sameTarget(d.Before.Host, s.Host) && carried(*d.Before) == carried(s) && !sameAuth(d.Before.Auth, s.Auth) {
+			out = append(out, fmt.Sprintf("service %s would have another auth with the same credentials: they may be good for more, or be sent in another way; look at what differs", s.Name))
+		}
 		out = append(out, v.switchWarnings(d)...)
 		out = append(out, v.destinationWarnings(d)...)
 	}
 	return out
 }
 
+// sameAuth compares what two auths declare.
+func sameAuth(a, b inject.Auth) bool {
+	one, err := a.MarshalJSON()
+	other, err2 := b.MarshalJSON()
+	return err == nil && err2 == nil && bytes.Equal(one, other)
+}
+
 // destinationWarnings say where a service sends credentials: to its host, or first
-// to those that give tokens for them.
+// to those that give tokens for them; and where it has people sign in.
 func (v Vault) destinationWarnings(d ServiceDiff) (out []string) {
 	s := *d.After
 	asked := s.tokenHosts()
@@ -85,6 +96,9 @@ func (v Vault) destinationWarnings(d ServiceDiff) (out []string) {
 		if d.Before == nil || !slices.Contains(d.Before.tokenHosts(), host) {
 			out = append(out, fmt.Sprintf("service %s asks %s for tokens, and sends it what %s holds", s.Name, host, strings.Join(s.Keys(), " and ")))
 		}
+	}
+	if host := s.signInHost(); host != "" && (d.Before == nil || d.Before.signInHost() != host) {
+		out = append(out, fmt.Sprintf("whoever connects an account of service %s signs in at %s", s.Name, host))
 	}
 	for _, key := range s.Keys() {
 		for _, host := range append([]string{s.Host}, asked...) {
@@ -109,6 +123,15 @@ func (s Service) tokenHosts() (hosts []string) {
 		}
 	}
 	return hosts
+}
+
+// signInHost is where people connect an account of the service, as host or
+// host:port; "" where there is none.
+func (s Service) signInHost() string {
+	if in, _ := connects(s); in != nil {
+		return in.Authorizer()
+	}
+	return ""
 }
 
 // allowsAll reports whether rules let everything through, or their first that
