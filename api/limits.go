@@ -18,11 +18,12 @@ type EndingGrant struct {
 	Service   string    `json:"service"`
 	ExpiresAt time.Time `json:"expires_at"`
 	Uses      int64     `json:"uses,omitempty" doc:"For how many requests; left out: as many as it likes."`
+	Left      *int64    `json:"left,omitempty" doc:"How many of them are left, where agents are listed."`
 }
 
 func endingGrants(list []vault.TimedGrant) (out []EndingGrant) {
 	for _, t := range list {
-		out = append(out, EndingGrant{t.Service, t.ExpiresAt, t.Uses})
+		out = append(out, EndingGrant{t.Service, t.ExpiresAt, t.Uses, t.Left})
 	}
 	return out
 }

@@ -176,6 +176,7 @@ func (r *Registry) Agents(ctx context.Context, c Caller) ([]Agent, error) {
 		all, err := tx.ListAgents()
 		for _, a := range all {
 			if a.current(r.now()); c.user.sees(a.Vaults) {
+				err = errors.Join(err, a.countLeft(tx, r.now()))
 				visible = append(visible, a)
 			}
 		}

@@ -14,6 +14,7 @@ type TimedGrant struct {
 	Service   string    `json:"service"`
 	ExpiresAt time.Time `json:"expires_at"` // to the second
 	Uses      int64     `json:"uses"`       // requests; 0: as many as it likes
+	Left      *int64    `json:"-"`          // of Uses, where agents are listed; nil: it was not counted
 }
 
 func (t TimedGrant) ended(now time.Time) bool { return !now.Before(t.ExpiresAt) }
@@ -78,6 +79,27 @@ func (g Grant) left(tx Tx, vaultID string, now time.Time) (map[string]int64, err
 		}
 	}
 	return left, nil
+}
+
+// countLeft fills in what is left of the agent's grants.
+func (a *Agent) countLeft(tx Tx, now time.Time) error {
+	for id, g := range a.Vaults {
+		left, err := g.left(tx, id, now)
+		if err != nil {
+			return err
+		}
+		if len(left) == 0 {
+			continue
+		}
+		g.Ends.Grants = slices.Clone(g.Ends.Grants)
+		for i := range g.Ends.Grants {
+			if n, counted := left[g.Ends.Grants[i].ID]; counted {
+				g.Ends.Grants[i].Left = &n
+			}
+		}
+		a.Vaults[id] = g
+	}
+	return nil
 }
 
 // UsesAccount is where uses of a grant are counted.

@@ -84,6 +84,9 @@ func TestCheckPolicyNamesAGrantsUses(t *testing.T) {
 		if len(v.Then) != 1 || v.Then[0] != want || (v.Fault == "budget_exceeded") != (used == 3) {
 			t.Errorf("%d used: %v, %q; want %q", used, v.Then, v.Fault, want)
 		}
+		if listed, _ := f.grantOf(t, "guest-bot"); listed.Ends.Grants[0].Left == nil || *listed.Ends.Grants[0].Left != 3-used {
+			t.Errorf("%d used: listed with %+v", used, listed.Ends.Grants[0])
+		}
 		if used < 3 {
 			charge := vault.Charge{Account: g.Ends.Grants[0].UsesAccount(f.get(t, mainVault).ID), Amount: 1, Most: 3}
 			if refused, _, err := f.db.Reserve(ctx, fmt.Sprint("request ", used), f.now(), []vault.Charge{charge}); err != nil || refused >= 0 {

@@ -68,6 +68,9 @@ func shownEnding(list []api.EndingGrant) (all []string) {
 		if e.Uses > 0 {
 			shown += " or for " + counted(int(e.Uses), "use")
 		}
+		if e.Left != nil {
+			shown += fmt.Sprintf(" (%d left)", *e.Left)
+		}
 		all = append(all, shown)
 	}
 	return all

@@ -32,7 +32,7 @@ func TestVaultGrant(t *testing.T) {
 	want("the first", ways[0], nil)
 	want("the second", ways[1], nil)
 	want("the third", ways[0], "budget_exceeded")
-	if list := w.must("", "agent", "list"); !strings.Contains(list, "api until ") {
+	if list := w.must("", "agent", "list"); !strings.Contains(list, "api until ") || !strings.Contains(list, " or for 2 uses (0 left)") {
 		t.Errorf("the list:\n%s", list)
 	}
 	w.must("", "vault", "ungrant", "--agent", "guest-bot", "--service", "api")
