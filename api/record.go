@@ -176,7 +176,7 @@ func (s *server) replayPolicy(ctx context.Context, c call[ReplayRequest]) (Repla
 	}
 	r, err := s.Registry.ReplayPolicy(ctx, c.caller, c.in.Vault, since, c.in.Services)
 	out := ReplayResponse{
-		Vault: r.Vault, Requests: r.Requests, Distinct: r.Distinct, Skipped: r.Skipped, Truncated: r.Truncated, Flips: []FlipInfo{},
+		Vault: r.Vault, Requests: r.Requests, Distinct: r.Distinct, Skipped: r.Skipped, Unsure: r.Unsure, Truncated: r.Truncated, Flips: []FlipInfo{},
 	}
 	for _, f := range r.Flips {
 		out.Flips = append(out.Flips, FlipInfo{

@@ -143,7 +143,8 @@ type ReplayResponse struct {
 	Vault     string     `json:"vault"`
 	Requests  int64      `json:"requests"`
 	Distinct  int        `json:"distinct"`
-	Skipped   int64      `json:"skipped"`
+	Skipped   int64      `json:"skipped" doc:"Of requests: those of which the log has not the whole path, blind tunnels, and unsure."`
+	Unsure    int64      `json:"unsure" doc:"Of skipped: those of which a condition decides, about what is not in the log."`
 	Truncated bool       `json:"truncated"`
 	Flips     []FlipInfo `json:"flips"`
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"agentvault/policy"
+	"agentvault/policy/when"
 )
 
 // A Replay is what other services would have decided on recorded requests.
@@ -15,7 +16,8 @@ type Replay struct {
 	Vault     string
 	Requests  int64 // looked at
 	Distinct  int   // that policy can tell apart
-	Skipped   int64 // requests whose path is not in the log, that policy was not asked about, or of which a condition decides
+	Skipped   int64 // requests whose path is not in the log, or that policy was not asked about; and Unsure
+	Unsure    int64 // requests of which a condition decides, about what is not in the log
 	Flips     []Flip
 	Truncated bool // there were more distinct requests, or flips, than are looked at
 }
@@ -91,19 +93,20 @@ type side struct {
 	services []Service
 }
 
-func (s side) decide(q policy.Query) Decided {
+// decide decides, unless the outcome depends on a condition about what is not in the
+// log.
+func (s side) decide(q policy.Query) (out Decided, unsure bool) {
 	d := s.set.Decide(q)
-	out := Decided{Allowed: d.Verdict == policy.Allow, Reason: d.Reason.String()}
+	out = Decided{Allowed: d.Verdict == policy.Allow, Reason: d.Reason.String()}
 	if d.Service >= 0 {
 		out.Service = s.services[d.Service].Name
 	}
-	return out
-}
-
-// conditional reports whether the outcome depends on a condition: the log has too
-// little of a request to tell.
-func (d Decided) conditional() bool {
-	return d.Reason == policy.ConditionNotMet.String() || d.Reason == policy.BodyNeeded.String()
+	if d.Verdict == policy.Allow { // a rule before that allows too would come to the same
+		return out, false
+	}
+	return out, slices.ContainsFunc(s.set.Trace(q), func(step policy.Step) bool {
+		return step.Finding == policy.Untold || step.Finding == policy.WantsBody
+	})
 }
 
 func (r *Replay) compare(s RequestShape, before, after side) {
@@ -119,10 +122,13 @@ func (r *Replay) compare(s RequestShape, before, after side) {
 		return
 	}
 	q := policy.Query{Scheme: t.Scheme, Host: t.Host, Port: t.Port, Method: s.Method, Path: s.Path}
-	was, would := before.decide(q), after.decide(q)
+	q.Input = &when.Input{Method: s.Method, Path: s.Path, Recorded: true}
+	was, unsure := before.decide(q)
+	would, unsureThen := after.decide(q)
 	switch {
-	case was.conditional() || would.conditional():
+	case unsure || unsureThen:
 		r.Skipped += s.Count
+		r.Unsure += s.Count
 	case was.Allowed == would.Allowed:
 	case len(r.Flips) == maxFlips:
 		r.Truncated = true

@@ -436,6 +436,33 @@ func TestReplayPolicy(t *testing.T) {
 	wantCode(t, "services that cannot be", vault.CodeBadRequest, err)
 }
 
+// A condition is replayed where method and path tell its outcome; of others it is said
+// how many requests they decide.
+func TestReplayConditions(t *testing.T) {
+	f := recorded(t)
+	for rules, want := range map[string]struct {
+		unsure int64
+		flips  int
+	}{
+		`{"when": "method == 'GET'"}`:                                            {0, 1},
+		`{"when": "path.startsWith('/v1/') || method == 'GET'"}`:                 {0, 0},
+		`{"when": "json.amount < 500.0"}`:                                        {4, 0},
+		`{"methods": ["GET"]}, {"when": "json.amount < 500.0"}`:                  {1, 0},
+		`{"when": "json.amount < 500.0"}, {}`:                                    {4, 0},
+		`{"when": "\"x\" in headers"}, {}`:                                       {0, 0}, // allowed either way
+		`{"when": "\"x\" in headers"}, {"action": "deny"}`:                       {4, 0},
+		`{"when": "\"x\" in headers && method == 'NONE'"}, {"action": "deny"}`:   {0, 4},
+		`{"when": "\"x\" in headers", "action": "deny"}, {}`:                     {4, 0},
+		`{"when": "agent == 'robot' && method == 'NONE'", "action": "deny"}, {}`: {0, 0},
+	} {
+		got, err := f.ReplayPolicy(t.Context(), f.owner, mainVault, time.Time{}, services(t, `[{"name": "stripe", "host": "api.stripe.com", "auth": {"type": "bearer", "token": "STRIPE_KEY"}, "rules": [`+rules+`]}]`))
+		must(t, err)
+		if got.Unsure != want.unsure || len(got.Flips) != want.flips || got.Skipped < got.Unsure {
+			t.Errorf("%s: %d unsure of %d skipped, %d flips; want %d and %d", rules, got.Unsure, got.Skipped, len(got.Flips), want.unsure, want.flips)
+		}
+	}
+}
+
 func TestRequestSeries(t *testing.T) {
 	f := recorded(t)
 	s, err := f.RequestSeries(t.Context(), f.owner, vault.RequestFilter{Vault: mainVault, Since: epoch, Until: epoch.Add(10 * hour)}, 2)

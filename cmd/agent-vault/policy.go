@@ -206,7 +206,10 @@ func policyReplayCommand() *cobra.Command {
 the decisions that would differ from those of the services that the vaults have
 now. Nothing is changed, and nothing is sent. The file is a declaration, or holds
 the services of one vault, as service set takes them. A vault that the file gives
-no services stays as it is, and is left out.`,
+no services stays as it is, and is left out.
+
+The log has the method and the path of a request, not its query, header or body:
+where a condition about those decides, the request is counted, and not compared.`,
 		Example: `  agent-vault policy replay --since 24h -f new.yaml
   agent-vault policy replay --vault default -f - -o json < new.yaml`,
 		Args: noArgs,
@@ -273,8 +276,11 @@ func readReplays(file string, stdin io.Reader, vaultName string, since time.Time
 func printReplays(w io.Writer, all replays) {
 	for _, r := range all.Replays {
 		more := ""
-		if r.Skipped > 0 {
-			more += fmt.Sprintf("; %d could not be replayed", r.Skipped)
+		if n := r.Skipped - r.Unsure; n > 0 {
+			more += fmt.Sprintf("; %d could not be replayed, since the log has not all of their path, or they were blind tunnels", n)
+		}
+		if r.Unsure > 0 {
+			more += fmt.Sprintf("; of %d a condition decides, about more than their method and path, which is all that the log has", r.Unsure)
 		}
 		if r.Truncated {
 			more += "; there are more than were looked at"

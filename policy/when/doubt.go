@@ -25,6 +25,7 @@ const (
 	GraphQLUnclear              // what is asked of a GraphQL server
 	ValueUnfit                  // what is looked at is missing, or of another type
 	TooCostly                   // to evaluate
+	NotRecorded                 // see Input.Recorded
 )
 
 var doubtWords = [...]struct{ name, words string }{
@@ -41,6 +42,7 @@ var doubtWords = [...]struct{ name, words string }{
 	GraphQLUnclear: {"graphql_unclear", "what it asks of a GraphQL server cannot be told"},
 	ValueUnfit:     {"value_unfit", "what a condition looks at is missing in it, or of another type"},
 	TooCostly:      {"too_costly", "holding it against a condition takes too long"},
+	NotRecorded:    {"not_recorded", "what a condition looks at is not recorded of it"},
 }
 
 // String is a name for programs.

@@ -62,3 +62,30 @@ func TestDoubt(t *testing.T) {
 		t.Errorf("%v", s)
 	}
 }
+
+// Of a request that was recorded, what is told by its method and path alone is told.
+func TestRecorded(t *testing.T) {
+	for expr, want := range map[string]when.Outcome{
+		`method == "POST"`:                                   yes,
+		`path.startsWith("/v2/")`:                            no,
+		`method == "GET" && "x" in headers`:                  no,
+		`method == "POST" || agent == "a"`:                   yes,
+		`"x" in headers`:                                     unknown,
+		`query.a == ["1"]`:                                   unknown,
+		`has(query.a)`:                                       unknown,
+		`agent == ""`:                                        unknown,
+		`now > timestamp("2000-01-01T00:00:00Z")`:            unknown,
+		`graphql.type == "none"`:                             unknown,
+		`["a"].exists(x, x == "a") && type(1) == int`:        yes,
+		`json.a == 1 && method == "POST"`:                    unknown,
+		`json.a == 1 && method == "GET" || path == "/other"`: no,
+	} {
+		c, in := compile(t, expr), &when.Input{Method: "POST", Path: "/v1/a", Recorded: true}
+		if got := c.Eval(in); got != want {
+			t.Errorf("%s: %v, want %v", expr, got, want)
+		}
+		if d := c.Doubt(in); (d == when.NotRecorded) != (want == unknown) {
+			t.Errorf("%s: %v", expr, d)
+		}
+	}
+}

@@ -36,6 +36,10 @@ type Input struct {
 	Body      []byte              // of BodyWhole
 	BodyState BodyState
 
+	// Recorded says that nothing is known but Method and Path: the rest was not
+	// recorded, and cannot be told.
+	Recorded bool
+
 	mu      sync.Mutex
 	query   ref.Val // nil until it is asked for, like the rest
 	headers ref.Val
@@ -58,6 +62,16 @@ func (a *activation) ResolveName(name string) (any, bool) {
 		return types.String(a.Method), true
 	case "path":
 		return types.String(a.Path), true
+	}
+	v, known := a.resolveOther(name)
+	if known && a.Recorded {
+		return types.WrapErr(NotRecorded), true
+	}
+	return v, known
+}
+
+func (a *activation) resolveOther(name string) (any, bool) {
+	switch name {
 	case "agent":
 		return types.String(a.Agent), true
 	case "now":
