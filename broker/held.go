@@ -150,7 +150,7 @@ func (e *exchange) question() (h vault.Held, c vault.HeldContent, f *Fault) {
 		VaultID: e.vault.id, AskerKind: e.session.kind(), AskerID: e.session.id, AskerName: e.session.name,
 		Service: e.service.name, Method: e.r.Method, Target: e.Target.Scheme + "://" + e.Target.Authority(), Path: e.Path, Upgrade: strings.ToLower(e.upgrade),
 	}
-	c = vault.HeldContent{Query: e.stripped.RawQuery, HasQuery: e.HasQuery, Header: vault.HeldHeader(e.stripped.Header), Body: body}
+	c = vault.HeldContent{Query: e.stripped.RawQuery, HasQuery: e.HasQuery, Header: vault.HeldHeader(e.stripped.Header), Body: body, Carries: e.service.auth + " " + e.service.written}
 	for _, name := range slices.Sorted(maps.Keys(e.trailer)) { // they came with the body's end
 		for _, v := range e.r.Trailer[name] {
 			if holdsToken(v) {

@@ -61,3 +61,36 @@ func TestAnswerOutlivesItsCredential(t *testing.T) {
 		t.Errorf("%+v, seen %d times", again, h.seen.Load())
 	}
 }
+
+// A person allows what they saw: the service with its credential. Once another would
+// go with the request, it is another question.
+func TestAnApprovalIsOfTheServiceAsItWas(t *testing.T) {
+	for name, change := range map[string]func(*testing.T, *vault.Service){
+		"another credential": func(t *testing.T, s *vault.Service) { s.Auth = auth(t, `{"type":"bearer","token":"OTHER_KEY"}`) },
+		"another place of it": func(t *testing.T, s *vault.Service) {
+			s.Auth = auth(t, `{"type":"query","parameter":"key","key":"API_KEY"}`)
+		},
+		"what placeholders mean": func(_ *testing.T, s *vault.Service) {
+			s.Substitutions = []inject.Substitution{{Placeholder: "placeholder-of-mine", Credential: "API_KEY", In: []string{"body"}}}
+		},
+		"nothing but words": func(*testing.T, *vault.Service) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHeldKit(t, pays, 20*time.Millisecond)
+			h.want(t, "nobody decided", h.post(t.Context(), "5"), broker.CodeApprovalTimeout, 0)
+			h.decide(t, 1, true)
+			h.changeVault(t, func(v *vault.Vault) {
+				v.Credentials["OTHER_KEY"] = v.Credentials["API_KEY"]
+				v.Services[0].Description = "Other words"
+				change(t, &v.Services[0])
+			})
+			again := h.post(t.Context(), "5")
+			if name == "nothing but words" {
+				h.want(t, "it", again, "", 1)
+				return
+			}
+			h.want(t, "it", again, broker.CodeApprovalTimeout, 0)
+			h.pending(t, 2)
+		})
+	}
+}

@@ -97,6 +97,10 @@ type HeldContent struct {
 	HasQuery bool        `json:"has_query"`
 	Header   []HeldField `json:"header"` // those that the decision is about, in order
 	Body     []byte      `json:"body"`
+
+	// Carries is how the service declares what credentials go with it. It is not
+	// stored.
+	Carries string `json:"-"`
 }
 
 // A HeldField is a line of a header.
@@ -123,13 +127,13 @@ type HeldAnswer struct {
 	Body    []byte              `json:"body"`
 }
 
-// digestHeld binds a decision: to the vault and who asked, the service, the method,
-// the URL byte for byte, the chosen header fields and the whole body. The key keeps
-// whoever reads the store from trying bodies.
+// digestHeld binds a decision: to the vault and who asked, the service and what of it
+// goes with the request, the method, the URL byte for byte, the chosen header fields
+// and the whole body. The key keeps whoever reads the store from trying bodies.
 func digestHeld(key seal.Key, h Held, c HeldContent) [32]byte {
 	sum := sha256.New()
 	field := func(s string) { writeCounted(sum, s) }
-	for _, s := range []string{h.VaultID, h.AskerKind, h.AskerID, h.Service, h.Method, h.Upgrade, h.URL(c)} {
+	for _, s := range []string{h.VaultID, h.AskerKind, h.AskerID, h.Service, c.Carries, h.Method, h.Upgrade, h.URL(c)} {
 		field(s)
 	}
 	field(fmt.Sprint(len(c.Header)))

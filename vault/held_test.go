@@ -164,6 +164,7 @@ func TestADecisionIsAboutTheWholeRequest(t *testing.T) {
 		"another method":    func(h *vault.Held, _ *vault.HeldContent) { h.Method = "PUT" },
 		"another scheme":    func(h *vault.Held, _ *vault.HeldContent) { h.Target = "http://api.stripe.com" },
 		"another path":      func(h *vault.Held, _ *vault.HeldContent) { h.Path += "/" },
+		"another auth":      func(_ *vault.Held, c *vault.HeldContent) { c.Carries = `{"type":"bearer"}` },
 		"another session":   func(h *vault.Held, _ *vault.HeldContent) { h.AskerID = "s-2" },
 		"an agent":          func(h *vault.Held, _ *vault.HeldContent) { h.AskerKind = vault.KindAgent },
 		"an upgrade":        func(h *vault.Held, _ *vault.HeldContent) { h.Upgrade = "websocket" },
