@@ -27,6 +27,9 @@ func TestNobodyIsAskedInVain(t *testing.T) {
 		{"no service to sign for", func(s *vault.Service) {
 			s.Auth = auth(t, `{"type":"aws-sigv4","access_key_id":"API_KEY","secret_access_key":"API_KEY_2"}`)
 		}, "5", broker.CodeBadRequest},
+		{"no service to sign for, behind a certificate", func(s *vault.Service) {
+			s.Auth = auth(t, `{"type":"mtls","certificate":"API_KEY","private_key":"API_KEY","auth":{"type":"aws-sigv4","access_key_id":"API_KEY","secret_access_key":"API_KEY_2"}}`)
+		}, "5", broker.CodeBadRequest},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h.changeVault(t, func(v *vault.Vault) { tt.change(&v.Services[0]) })

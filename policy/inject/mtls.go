@@ -163,3 +163,11 @@ type mtlsReading struct {
 
 // BodyLimit is the BodyReader's.
 func (m mtlsReading) BodyLimit(r *Request) int { return m.reader.BodyLimit(r) }
+
+// Refuses is the BodyReader's, if it is a [Refuser].
+func (m mtlsReading) Refuses(r *Request) error {
+	if refuser, ok := m.reader.(Refuser); ok {
+		return refuser.Refuses(r)
+	}
+	return nil
+}

@@ -78,3 +78,35 @@ func TestMTLSRefuses(t *testing.T) {
 		}
 	}
 }
+
+// What a kind refuses of requests, it refuses behind a certificate, before a person
+// is asked or a body is read.
+func TestMTLSRefusesWhatItsAuthDoes(t *testing.T) {
+	bare, err := parse(t, awsAuth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := parse(t, `{"type":"mtls","certificate":"CERT","private_key":"CERT","auth":`+awsAuth+`}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := awsRequest("GET", "s3.us-east-1.amazonaws.com", "/b/k")
+	for _, r.RawQuery = range []string{"", "X-Amz-Signature=abc"} {
+		want, got := bare.(inject.Refuser).Refuses(r), error(nil)
+		if refuser, ok := shown.(inject.Refuser); ok {
+			got = refuser.Refuses(r)
+		}
+		if (want == nil) != (got == nil) || want != nil && got.Error() != want.Error() {
+			t.Errorf("%q: %v, want %v", r.RawQuery, got, want)
+		}
+	}
+	for _, auth := range []string{`{"type":"bearer","token":"A"}`, `{"type":"hmac","algorithm":"sha256","key":"A","message":"{{ body }}","headers":{"X-Sig":"{{ signature_hex }}"}}`} {
+		in, err := parse(t, `{"type":"mtls","certificate":"CERT","private_key":"CERT","auth":`+auth+`}`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if refuser, ok := in.(inject.Refuser); ok && refuser.Refuses(r) != nil {
+			t.Errorf("%s refuses a request", auth)
+		}
+	}
+}
