@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,7 +27,7 @@ func TestIsolatedCommand(t *testing.T) {
 		{"exit 7", "", "", "", 7},
 		{"kill -TERM $$", "", "", "", 128 + 15},
 		{"cat; echo there >&2", "in and out", "in and out", "there\n", 0},
-		{"pwd; id -u; umask", "", o.work + "\n" + uidText(o.user) + "\n0022\n", "", 0},
+		{"pwd; id -u", "", o.work + "\n" + strconv.Itoa(o.user) + "\n", "", 0},
 		{"echo kept > here; cat here", "", "kept\n", "", 0},
 		{"sleep 300 & echo left", "", "left\n", "", 0}, // which ends with the rest
 		{"ls /proc/self/fd | wc -l", "", "4\n", "", 0}, // three, and that of ls
@@ -74,14 +75,6 @@ func ours(errs string) (rest string) {
 		}
 	}
 	return rest
-}
-
-func uidText(uid int) string {
-	if uid == nobody {
-		return "65534"
-	}
-	out, _ := exec.Command("id", "-u").Output()
-	return strings.TrimSpace(string(out))
 }
 
 // TestIsolatedOnATerminal: a shell with jobs, the terminal's size, Ctrl-C and
@@ -201,7 +194,7 @@ func TestIsolatedServer(t *testing.T) {
 		{"localhost", curl + ` -sS "$AGENT_VAULT_ADDR/health"`, `{"status":"ok"}`, ""},
 		{"vault.test", "getent hosts vault.test; " + curl + ` -s "$AGENT_VAULT_ADDR/health" || echo $?`, "vault.test\n5", "the server at vault.test:"},
 		{"127.0.0.3", curl + ` -s "$AGENT_VAULT_ADDR/health" || echo $?`, "5", "the server at 127.0.0.3:"},
-		{"198.51.100.7", curl + ` -s -m 5 "$AGENT_VAULT_ADDR/health" || echo $?; ` + curl + " -s -m 5 http://198.51.100.8/ || echo $?", "7", ""},
+		{"198.51.100.7", curl + ` -s -m 5 "$AGENT_VAULT_ADDR/health" || echo $?; ` + curl + " -s -m 5 --noproxy '*' http://198.51.100.8/ || echo $?", "\n7\n", "the server at 198.51.100.7:"},
 		{"[2001:db8::1]", "echo ran", "", "the command could not reach the server at [2001:db8::1]"},
 	} {
 		at := closedPort(t)
