@@ -55,7 +55,11 @@ func (s *setup) mounts() error {
 
 // mountProc shows the processes of the new PID namespace alone.
 func mountProc() error {
-	return unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	if errors.Is(err, unix.EPERM) { // mount_too_revealing, in the kernel's words
+		return fmt.Errorf("%w, as where parts of it are covered or read-only, in containers and units of systemd", err)
+	}
+	return err
 }
 
 // readOnlySys keeps control groups from the command, which a user may be the

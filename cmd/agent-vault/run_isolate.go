@@ -89,7 +89,7 @@ func (f *isolateFlags) open(of *childOf, own *ownEntrance, number uint16) (*isol
 
 // hidden are the folders that hold what is the operator's: logins, and the data
 // of a server on this machine. They are made where they are missing, so that
-// what comes into them later is hidden as well.
+// what comes into them later is hidden as well. And files that variables name.
 func (f *isolateFlags) hidden() (paths []string, err error) {
 	if logins, err := loginsPath(); err == nil { // without a home there are none
 		paths = append(paths, filepath.Dir(logins))
@@ -102,6 +102,11 @@ func (f *isolateFlags) hidden() (paths []string, err error) {
 	}
 	for _, path := range paths {
 		_ = os.MkdirAll(path, 0o700) // where it cannot be made, nothing comes into it
+	}
+	for _, variable := range []string{masterPasswordFileVariable, inviteFileVariable} {
+		if file := os.Getenv(variable); file != "" {
+			paths = append(paths, file)
+		}
 	}
 	for _, path := range f.hide {
 		if _, err := os.Stat(path); err != nil {

@@ -14,7 +14,8 @@ func TestDataOfServers(t *testing.T) {
 	proc, home := t.TempDir(), t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("XDG_DATA_HOME", "")
-	config := write(t, "c.yaml", "data_dir: /srv/vault\n", 0o600)
+	password := write(t, "egress", "a password", 0o600)
+	config := write(t, "c.yaml", "data_dir: /srv/vault\negress: {proxy: 'http://me@proxy.test:3128', password: 'file:"+password+"'}\n", 0o600)
 	process := func(pid string, uid int, words ...string) {
 		dir := filepath.Join(proc, pid)
 		if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -41,7 +42,7 @@ func TestDataOfServers(t *testing.T) {
 	process("18", self, "")
 	got, err := dataOfServers(proc)
 	slices.Sort(got)
-	want := []string{filepath.Join(home, ".local/share/agent-vault"), "/srv/vault", "/var/lib/vault"}
+	want := []string{filepath.Join(home, ".local/share/agent-vault"), "/srv/vault", "/var/lib/vault", password}
 	slices.Sort(want)
 	if !slices.Equal(got, want) || err == nil || !strings.Contains(err.Error(), "process 17 ") || strings.Count(err.Error(), "cannot be told") != 1 {
 		t.Errorf("%q, %v; want %q", got, err, want)

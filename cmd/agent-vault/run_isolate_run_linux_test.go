@@ -216,15 +216,18 @@ func TestIsolatedServer(t *testing.T) {
 	}
 }
 
-// TestHiddenFile: it is empty, and stays what it is.
+// TestHiddenFile: it is empty, and stays what it is. A variable may name one too.
 func TestHiddenFile(t *testing.T) {
 	o := newOutside(t)
 	i := newInstance(t, "")
 	i.register()
 	o.targets.Secret = "what it was"
 	file := o.secret(filepath.Join(o.work, "key"))
-	out, err := o.isolated(i, i.login(), "--hide", "key", "--", "sh", "-c", "wc -c < key; echo changed > key; mv key other; rm key; echo done").CombinedOutput()
-	if b, rerr := os.ReadFile(file); rerr != nil || string(b) != o.targets.Secret || !strings.Contains(string(out), "0\n") || !strings.Contains(string(out), "done\n") {
+	password := o.secret(filepath.Join(o.work, "password"))
+	cmd := o.isolated(i, i.login(), "--hide", "key", "--", "sh", "-c", "cat key password; echo changed > key; mv key other; rm key; echo done")
+	cmd.Env = append(cmd.Env, "AGENT_VAULT_MASTER_PASSWORD_FILE="+password)
+	out, err := cmd.CombinedOutput()
+	if b, rerr := os.ReadFile(file); rerr != nil || string(b) != o.targets.Secret || strings.Contains(string(out), "what") || !strings.Contains(string(out), "done\n") {
 		t.Errorf("%q, %v: %v %s", b, rerr, err, out)
 	}
 }

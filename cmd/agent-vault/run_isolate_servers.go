@@ -11,7 +11,8 @@ import (
 )
 
 // dataOfServers returns the data folders of this user's servers on this machine,
-// as far as their command lines tell, below the folder of a /proc. What a server
+// and their files of passwords, as far as their command lines tell, below the
+// folder of a /proc. What a server
 // was told by its environment is not to be seen. The error is of those of which
 // it cannot be told.
 func dataOfServers(proc string) (paths []string, err error) {
@@ -28,12 +29,12 @@ func dataOfServers(proc string) (paths []string, err error) {
 		if args == nil {
 			continue
 		}
-		path, err := dataFolderOf(args)
+		of, err := dataOf(args)
 		if err != nil {
 			unknown = errors.Join(unknown, fmt.Errorf("the data folder of the server that is process %s cannot be told (%w)", p.Name(), err))
 			continue
 		}
-		paths = append(paths, path)
+		paths = append(paths, of...)
 	}
 	return paths, unknown
 }
@@ -57,17 +58,21 @@ func serverArgs(process string) []string {
 	return words[at+1:]
 }
 
-func dataFolderOf(args []string) (string, error) {
+func dataOf(args []string) ([]string, error) {
 	c := serverCommand()
 	if err := c.ParseFlags(args); err != nil {
-		return "", err
+		return nil, err
 	}
 	if path, err := c.Flags().GetString("config"); err != nil || path != "" && !filepath.IsAbs(path) {
-		return "", errors.Join(err, errors.New("its configuration is named from its own working folder"))
+		return nil, errors.Join(err, errors.New("its configuration is named from its own working folder"))
 	}
 	cfg, err := loadConfig(c.Flags(), nil)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return cfg.DataDir, nil
+	paths := []string{cfg.DataDir}
+	if cfg.EgressPasswordFile != "" {
+		paths = append(paths, cfg.EgressPasswordFile)
+	}
+	return paths, nil
 }
