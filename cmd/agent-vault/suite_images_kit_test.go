@@ -37,18 +37,25 @@ shift 5
 exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 `
 
-// command prepares a run of words over the layers. What it writes is in the
-// folder that is returned.
-func (i *image) command(user string, secrets map[string]string, env []string, words ...string) (cmd *exec.Cmd, layer string) {
-	i.t.Helper()
-	dir := i.t.TempDir()
+// runFolders are what one run needs.
+func runFolders(t testing.TB) map[string]string {
+	t.Helper()
+	dir := t.TempDir()
 	paths := make(map[string]string)
 	for _, name := range []string{"layer", "work", "root", "secrets"} {
 		paths[name] = filepath.Join(dir, name)
 		if err := os.Mkdir(paths[name], 0o755); err != nil {
-			i.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
+	return paths
+}
+
+// command prepares a run of words over the layers. What it writes is in the
+// folder that is returned.
+func (i *image) command(user string, secrets map[string]string, env []string, words ...string) (cmd *exec.Cmd, layer string) {
+	i.t.Helper()
+	paths := runFolders(i.t)
 	for name, value := range secrets {
 		path := filepath.Join(paths["secrets"], name)
 		if err := os.WriteFile(path, []byte(value), 0o400); err != nil {
@@ -96,16 +103,18 @@ func (i *image) build(text string, context map[string]string) {
 	}
 }
 
-// copy makes a layer of one file.
 func (i *image) copy(from, to string, mode os.FileMode) {
 	i.t.Helper()
+	i.write(readFile(i.t, from), to, mode)
+}
+
+// write makes a layer of one file.
+func (i *image) write(content, to string, mode os.FileMode) {
+	i.t.Helper()
 	layer := i.t.TempDir()
-	content, err := os.ReadFile(from)
+	err := os.MkdirAll(filepath.Join(layer, filepath.Dir(to)), 0o755)
 	if err == nil {
-		err = os.MkdirAll(filepath.Join(layer, filepath.Dir(to)), 0o755)
-	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(layer, to), content, mode)
+		err = os.WriteFile(filepath.Join(layer, to), []byte(content), mode)
 	}
 	if err == nil {
 		err = os.Chmod(layer, 0o755) // it is the root's mode
