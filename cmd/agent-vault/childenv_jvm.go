@@ -43,9 +43,7 @@ func (c childOf) addJVM(vars map[string]string, dir, bundle string) error {
 	}
 	options = append(options, c.jvmProxy(vars["NO_PROXY"])...)
 	for i, o := range options {
-		if strings.ContainsAny(o, " \t") {
-			options[i] = `"` + o + `"`
-		}
+		options[i] = quoted(o)
 	}
 	vars[trustStoreVariable] = path
 	vars["JAVA_TOOL_OPTIONS"] = appended(vars["JAVA_TOOL_OPTIONS"], options...)

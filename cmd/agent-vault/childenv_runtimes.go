@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -34,7 +35,7 @@ var aloneVariables = []string{"NODE_EXTRA_CA_CERTS", "DENO_CERT"}
 func (c childOf) addRuntimes(vars map[string]string, dir, bundle string) error {
 	vars["NODE_USE_ENV_PROXY"] = "1"
 	vars["PERL_LWP_ENV_PROXY"] = "1"
-	return errors.Join(addWget(vars, dir, bundle), addPHP(vars, dir, bundle), c.addJVM(vars, dir, bundle))
+	return errors.Join(addNode(vars, dir), addWget(vars, dir, bundle), addPHP(vars, dir, bundle), c.addJVM(vars, dir, bundle))
 }
 
 // addWget: GnuTLS looks at no variable, and wget at its own file only.
@@ -54,6 +55,24 @@ func addPHP(vars map[string]string, dir, bundle string) error {
 	vars["PHP_INI_SCAN_DIR"] += string(os.PathListSeparator) + folder
 	ini := fmt.Sprintf("curl.cainfo=%q\nopenssl.cafile=%[1]q\n", bundle)
 	return errors.Join(os.Mkdir(folder, 0o700), os.WriteFile(filepath.Join(folder, "agent-vault.ini"), []byte(ini), 0o600))
+}
+
+//go:embed childenv_node.cjs
+var nodePreload []byte
+
+// addNode: NODE_USE_ENV_PROXY is nothing to an older Node.
+func addNode(vars map[string]string, dir string) error {
+	path := filepath.Join(dir, "node.cjs")
+	vars["NODE_OPTIONS"] = appended(vars["NODE_OPTIONS"], "--require="+quoted(path))
+	return os.WriteFile(path, nodePreload, 0o600)
+}
+
+// quoted keeps a path with blanks one word, as Node and JVMs read their options.
+func quoted(s string) string {
+	if strings.ContainsAny(s, " \t") {
+		return `"` + s + `"`
+	}
+	return s
 }
 
 // appended joins words to what a variable holds.

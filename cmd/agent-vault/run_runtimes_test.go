@@ -37,6 +37,22 @@ public class Fetch {
   }
 }`
 
+const nodeProbe = `
+const http = require("http"), https = require("https");
+const get = (of, url, options) => new Promise((done, fail) => of.request(url, options || {}, r => {
+  let body = ""; r.on("data", d => body += d); r.on("end", () => done(body));
+}).on("error", fail).end());
+(async () => {
+  const agent = new https.Agent({keepAlive: true, maxSockets: 1});
+  console.log(await get(https, "https://api.test/node"));
+  console.log(await get(https, "https://api.test/node", {agent, method: "POST"}), await get(https, "https://api.test/node", {agent}));
+  console.log(await get(http, "http://plain.test:8080/node"));
+  console.log(await (await fetch("https://api.test/fetch", {method: "PUT", body: "sent"})).text());
+  console.log(await (await fetch("http://plain.test:8080/fetch?x=%2F")).text());
+  console.log(await get(http, process.env.AGENT_VAULT_ADDR + "/health"), await (await fetch(process.env.AGENT_VAULT_ADDR + "/health")).text());
+  agent.destroy();
+})();`
+
 var runtimeProbes = []runtimeProbe{
 	{name: "wget", program: "wget", args: []string{"-qO-", "https://api.test/wget"}},
 	{name: "ruby", program: "ruby", args: []string{"-rnet/http", "-e", `puts Net::HTTP.get(URI("https://api.test/ruby"))`}},
@@ -44,6 +60,7 @@ var runtimeProbes = []runtimeProbe{
 	{name: "perl HTTP::Tiny", program: "perl", args: []string{"-MHTTP::Tiny", "-e", `$r = HTTP::Tiny->new->get("https://api.test/perl"); print $r->{content}`}},
 	{name: "php", program: "php", args: []string{"-r", `$c = curl_init("https://api.test/php"); curl_setopt($c, CURLOPT_RETURNTRANSFER, true); echo curl_exec($c), curl_error($c);`}},
 	{name: "go", program: "go", args: []string{"run", ""}, file: "fetch.go", source: goProbe},
+	{name: "node", program: "node", args: []string{""}, file: "fetch.cjs", source: nodeProbe, requests: 6},
 	{name: "java", program: "java", args: []string{""}, file: "Fetch.java", source: javaProbe, requests: 3},
 }
 
@@ -75,9 +92,13 @@ func TestRuntimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	write("php/operator.ini", "user_agent = operator\n")
+	spaced := w.path("with a space") // where the child's folder is
+	if err := os.Mkdir(spaced, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	env := []string{
-		"PHP_INI_SCAN_DIR=:" + scan, "JAVA_TOOL_OPTIONS=-Doperators=own -Dhttps.proxyHost=corp.example -Dhttps.proxyPort=1", "ALL_PROXY=http://corp.example:1",
-		"GOCACHE=" + goCache(t), "HTTPS_PROXY=http://corp.example:1",
+		"PHP_INI_SCAN_DIR=:" + scan, "JAVA_TOOL_OPTIONS=-Doperators=own -Dhttps.proxyHost=corp.example -Dhttps.proxyPort=1", "ALL_PROXY=http://corp.example:1", "NODE_OPTIONS=--no-deprecation",
+		"GOCACHE=" + goCache(t), "TMPDIR=" + spaced, "HTTPS_PROXY=http://corp.example:1",
 	}
 	for _, p := range runtimeProbes {
 		t.Run(p.name, func(t *testing.T) {
@@ -97,11 +118,11 @@ func TestRuntimes(t *testing.T) {
 		})
 	}
 	t.Run("what the operator set stays", func(t *testing.T) {
-		got, errs, err := w.runWith(env, "vault", "run", "--", "sh", "-c", `wget -qO- https://api.test/; php -r 'echo ini_get("user_agent"), " ", ini_get("curl.cainfo"), "\n";'; echo "$JAVA_TOOL_OPTIONS"`)
+		got, errs, err := w.runWith(env, "vault", "run", "--", "sh", "-c", `wget -qO- https://api.test/; php -r 'echo ini_get("user_agent"), " ", ini_get("curl.cainfo"), "\n";'; echo "$JAVA_TOOL_OPTIONS"; node -p 'process.noDeprecation+" "+process.env.NODE_OPTIONS'`)
 		if err != nil {
 			t.Fatalf("%v\n%s%s", err, got, errs)
 		}
-		for _, want := range []string{`["of the operator's file"]`, "operator /", "-Doperators=own "} {
+		for _, want := range []string{`["of the operator's file"]`, "operator /", "-Doperators=own ", "\ntrue --no-deprecation --require="} {
 			if !strings.Contains(got, want) {
 				t.Errorf("no %s in\n%s", want, got)
 			}
