@@ -1,20 +1,22 @@
-// For Node before 22.21 and 24.5, whose fetch, http and https know no proxy:
-// vault run preloads it by NODE_OPTIONS. Newer ones read NODE_USE_ENV_PROXY.
+// For Node, preloaded by vault run by NODE_OPTIONS. Before 22.21 and 24.5 its
+// fetch, http and https know no proxy; after that they read NODE_USE_ENV_PROXY,
+// but for agents that programs make themselves (new https.Agent({keepAlive: true})).
 //
 // It goes by HTTPS_PROXY and NO_PROXY, as vault run has set them, and changes
-// only what is Node's own: agents and dispatchers that programs bring decide for
-// themselves.
+// only what is Node's own: agents and dispatchers that connect in their own way
+// decide for themselves.
 "use strict";
 (() => {
   const [major, minor] = process.versions.node.split(".").map(Number);
   const native = major > 24 || (major === 24 && minor >= 5) || (major === 22 && minor >= 21);
   const done = Symbol.for("agent-vault.proxy");
-  if (native || major < 16 || process.versions.bun || globalThis[done] || !process.env.HTTPS_PROXY) return;
+  if (major < 16 || process.versions.bun || globalThis[done] || !process.env.HTTPS_PROXY) return;
   Object.defineProperty(globalThis, done, { value: true });
 
   const http = require("http");
   const https = require("https");
   const net = require("net");
+  const stream = require("stream");
   const tls = require("tls");
 
   const proxy = new URL(process.env.HTTPS_PROXY);
@@ -48,10 +50,57 @@
     req.end();
   };
 
+  // A Later is a connection to host:port before it is there, for agents that want
+  // one at once.
+  class Later extends stream.Duplex {
+    constructor(host, port) {
+      super();
+      tunnel(host, port, (err, socket) => {
+        if (err || this.destroyed) {
+          if (socket) socket.destroy();
+          return this.destroy(err);
+        }
+        this.socket = socket;
+        socket.on("data", (d) => this.push(d) || socket.pause());
+        socket.on("end", () => this.push(null));
+        socket.on("error", (e) => this.destroy(e));
+        socket.on("close", () => this.destroy());
+        this.emit("there");
+      });
+    }
+    whenThere(f) {
+      if (this.socket) f();
+      else this.once("there", f);
+    }
+    _read() {
+      if (this.socket) this.socket.resume();
+    }
+    _write(chunk, encoding, callback) {
+      this.whenThere(() => this.socket.write(chunk, encoding, callback));
+    }
+    _final(callback) {
+      this.whenThere(() => this.socket.end(callback));
+    }
+    _destroy(err, callback) {
+      if (this.socket) this.socket.destroy();
+      callback(err);
+    }
+  }
+
+  // minds says whether Node itself leads this agent through the proxy.
+  const minds = (agent) => native && agent.options && agent.options.proxyEnv;
+
   const createTLS = https.Agent.prototype.createConnection;
-  https.Agent.prototype.createConnection = function (options, callback, ...rest) {
-    if (!options || typeof callback !== "function" || options.socket || options.socketPath || direct(options.host, options.port)) {
+  const overTunnel = function (options, callback, ...rest) {
+    if (!options || minds(this) || options.socket || options.socketPath || direct(options.host, options.port)) {
       return createTLS.call(this, options, callback, ...rest);
+    }
+    if (this.createConnection !== overTunnel || typeof callback !== "function") {
+      // A class of its own may want what we return.
+      const later = new Later(options.host, options.port);
+      const secure = createTLS.call(this, { ...options, socket: later });
+      for (const name of ["ref", "unref"]) secure[name] = () => (later.whenThere(() => later.socket[name]()), secure);
+      return secure;
     }
     tunnel(options.host, options.port, (err, socket) => {
       if (err) return callback(err);
@@ -62,10 +111,11 @@
       }
     });
   };
+  https.Agent.prototype.createConnection = overTunnel;
 
   const { addRequest, createSocket } = http.Agent.prototype;
   http.Agent.prototype.addRequest = function (req, options, ...rest) {
-    const ours = this.protocol === "http:" && this.createSocket === createSocket && !options.socketPath && !req._header && req.path.startsWith("/");
+    const ours = !minds(this) && this.protocol === "http:" && this.createSocket === createSocket && !options.socketPath && !req._header && req.path.startsWith("/");
     if (ours && !direct(options.host, options.port)) {
       const port = !options.port || Number(options.port) === 80 ? "" : ":" + options.port;
       req.path = "http://" + (net.isIPv6(options.host) ? "[" + options.host + "]" : options.host) + port + req.path;
@@ -77,7 +127,7 @@
 
   const symbol = Symbol.for("undici.globalDispatcher.1");
   const nodes = globalThis.fetch;
-  if (typeof nodes !== "function") return;
+  if (native || typeof nodes !== "function") return;
   // What Node's fetch sends by is made when it is first used.
   const first = function fetch(...args) {
     if (globalThis.fetch === first) globalThis.fetch = nodes;
