@@ -244,3 +244,14 @@ func TestBeforeAndAfter(t *testing.T) {
 		"Changes the service stripe", "before: api.stripe.com", "then: api.str1pe.com", "headers: X-Key: {{ "+e.Credentials[0].Key+" }}", "allow GET on every path", "deny every method on every path",
 		"before: yes", "then: no", "Answers are searched before: off")
 }
+
+// Of an auth every field is shown, under its name and on its own line, whatever an
+// agent puts into it.
+func TestNoFieldOfAnAuthIsHidden(t *testing.T) {
+	f := newOwned(t)
+	jwt := `{"type": "jwt", "algorithm": "EdDSA", "private_key": "A_KEY", "claims": {"type": "read-only", "sub": "x\nlifetime: 10s", "roles": [], "extra": {}, "tenant": ""}}`
+	oauth2 := `{"type": "oauth2", "grant": "client_credentials", "token_url": "https://login.example.com/token", "client_id_literal": "app", "client_secret": "A_KEY", "prefix": ""}`
+	f.propose(`{"services": [{"action": "set", "name": "one", "host": "api.example.com", "auth": ` + jwt + `}, {"action": "set", "name": "two", "host": "two.example.com", "auth": ` + oauth2 + `}],
+		"credentials": [{"action": "set", "key": "A_KEY"}]}`)
+	f.signedIn().get(form).status(200).says("claims: type: read-only", `claims: sub: x\nlifetime: 10s`, "claims: roles: nothing", "claims: extra: nothing", `claims: tenant: ""`, `prefix: ""`)
+}

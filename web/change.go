@@ -200,17 +200,19 @@ func spelled(prefix string, value json.RawMessage) ([]string, error) {
 	return spell(prefix, v), nil
 }
 
-// spell writes a JSON value in lines: of an object, its type first, then
-// "field: value" for each other field.
+// spell writes a JSON value in lines: of the object that an auth is, its type first,
+// then "field: value" for each other field. What an agent wrote there is one line,
+// and what is empty is said to be.
 func spell(prefix string, v any) (out []string) {
 	switch v := v.(type) {
 	case map[string]any:
-		if kind, ok := v["type"].(string); ok {
-			out = append(out, kind)
+		kind, typed := v["type"].(string)
+		if typed = typed && prefix == ""; typed {
+			out = append(out, shown.Plain(kind))
 		}
 		for _, name := range slices.Sorted(maps.Keys(v)) {
-			if _, text := v[name].(string); name != "type" || !text {
-				out = append(out, spell(prefix+name+": ", v[name])...)
+			if name != "type" || !typed {
+				out = append(out, spell(prefix+shown.Plain(name)+": ", v[name])...)
 			}
 		}
 	case []any:
@@ -218,13 +220,27 @@ func spell(prefix string, v any) (out []string) {
 			out = append(out, spell(prefix, x)...)
 		}
 	case bool:
-		out = append(out, prefix+map[bool]string{true: "yes", false: "no"}[v])
+		return []string{prefix + map[bool]string{true: "yes", false: "no"}[v]}
 	default:
-		if text := fmt.Sprint(v); text != "" {
-			out = append(out, prefix+text)
-		}
+		return spellText(prefix, fmt.Sprint(v))
+	}
+	if out == nil && prefix != "" {
+		out = []string{prefix + "nothing"}
 	}
 	return out
+}
+
+// spellText writes a text. That of a service itself may have several lines.
+func spellText(prefix, text string) []string {
+	switch {
+	case prefix != "" && text == "":
+		return []string{prefix + `""`}
+	case prefix != "":
+		return []string{prefix + shown.Plain(text)}
+	case text == "":
+		return nil
+	}
+	return []string{text}
 }
 
 // A value is what becomes of a credential, and what a person may give.
