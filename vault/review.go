@@ -221,9 +221,10 @@ func digestOf(v Vault, p Proposal, narrow []Agent) (string, error) {
 		fmt.Fprintf(boxes, "%s %d ", slot.Key, len(slot.Box))
 		boxes.Write(slot.Box)
 	}
-	grants := make(map[string][]string)
+	grants := make(map[string][2][]string)
 	for _, a := range narrow {
-		grants[a.ID] = a.Vaults[v.ID].Services
+		g := a.Vaults[v.ID]
+		grants[a.ID] = [2][]string{g.Services, g.lacks(p)} // a grant that ends may have ended
 	}
 	b, err := json.Marshal(struct {
 		Proposal string
@@ -234,7 +235,7 @@ func digestOf(v Vault, p Proposal, narrow []Agent) (string, error) {
 		Services []Service
 		Hosts    string
 		Versions map[string]int64
-		Grants   map[string][]string
+		Grants   map[string][2][]string
 	}{p.ID, p.Number, v.ID, asked, boxes.Sum(nil), v.Services, v.UnmatchedHosts, versions, grants})
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:]), err

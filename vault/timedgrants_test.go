@@ -132,3 +132,35 @@ func TestGrantServiceForOthers(t *testing.T) {
 	_, err = f.GrantService(t.Context(), f.owner, "guest-bot", mainVault, "s01", time.Hour, 0)
 	must(t, err)
 }
+
+// A review that says of an agent's grants nothing new is of those that it has: once
+// one that ends is over, allowing the proposal would give the service for good.
+func TestAnApprovalDoesNotOutliveATimedGrant(t *testing.T) {
+	for name, end := range map[string]func(*testing.T, *fixture) error{
+		"it has ended": func(t *testing.T, f *fixture) error { f.pass(time.Minute); return f.Sweep(t.Context()) },
+		"it was revoked": func(t *testing.T, f *fixture) error {
+			_, err := f.RevokeService(t.Context(), f.owner, "robot", mainVault, "stripe")
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			ctx := t.Context()
+			_, err := f.GrantVault(ctx, f.owner, "robot", mainVault, vault.Grant{Role: vault.VaultProxy, Services: []string{}})
+			must(t, err)
+			_, err = f.GrantService(ctx, f.owner, "robot", mainVault, "stripe", time.Minute, 0)
+			must(t, err)
+			f.propose(t, f.agent, newProposal(t, `[{"action": "set", "name": "stripe", "host": "api.stripe.com", "description": "mine", "auth": {"type": "bearer", "token": "STRIPE_KEY"}}]`, ""))
+			shown := f.review(t, 1)
+			must(t, end(t, f))
+			_, err = f.Approve(ctx, f.owner, mainVault, 1, vault.Approval{Digest: shown.Digest})
+			wantCode(t, "approving what was shown", vault.CodeProposalChanged, err)
+			if g, _ := f.grantOf(t, "robot"); len(g.Services) > 0 {
+				t.Errorf("it was granted %v", g.Services)
+			}
+			if again := f.review(t, 1).Warnings; !slices.Contains(again, "the agent robot may use some services only, and would be granted stripe too") {
+				t.Errorf("then the review says %q", again)
+			}
+		})
+	}
+}
