@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync"
 
+	"agentvault/ca"
 	"agentvault/vault"
 )
 
@@ -31,6 +32,9 @@ type Options struct {
 
 	// CAPEM returns the root certificate of the proxy entrance. Required.
 	CAPEM func() []byte
+
+	// CA returns who signs for the proxy entrance. Nil says nothing.
+	CA func() ca.Succession
 
 	// Ready returns nil when the data plane can decide. Nil is always ready.
 	Ready func() error

@@ -225,7 +225,22 @@ func (c *Client) Server(ctx context.Context) (ServerInfo, error) {
 	return send[ServerInfo](ctx, c, "GET", "/v1/server", nil)
 }
 
-// CAPEM returns the root certificate of the proxy entrance.
+// CA describes the roots of the proxy entrance.
+func (c *Client) CA(ctx context.Context) (CAInfo, error) {
+	return send[CAInfo](ctx, c, "GET", "/v1/ca", nil)
+}
+
+// RotateCA begins to replace the root of the proxy entrance.
+func (c *Client) RotateCA(ctx context.Context, in RotateCARequest) (CAInfo, error) {
+	return send[CAInfo](ctx, c, "POST", "/v1/ca/rotate", in)
+}
+
+// FinishCA ends a rotation.
+func (c *Client) FinishCA(ctx context.Context) (CAInfo, error) {
+	return send[CAInfo](ctx, c, "POST", "/v1/ca/finish", nil)
+}
+
+// CAPEM returns the root certificate of the proxy entrance, in a rotation both.
 func (c *Client) CAPEM(ctx context.Context) ([]byte, error) {
 	return c.do(ctx, "GET", "/v1/mitm/ca.pem", nil)
 }

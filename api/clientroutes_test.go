@@ -159,6 +159,7 @@ func clientOfVaults(t *testing.T, as clients, owner string) {
 	expect(t, len(ok[api.ApplyResponse](t)(c.Apply(ctx, api.ApplyRequest{Vaults: []api.ApplyVault{{Name: "renamed"}}})).Changes), 1)
 	done(t, c.DeleteVault(ctx, "renamed"))
 	expect(t, string(ok[[]byte](t)(c.CAPEM(ctx))), caPEM)
+	clientOfTheCA(t, c)
 	expect(t, string(ok[[]byte](t)(as("").AgentSkill(ctx))), api.Skill())
 	expect(t, ok[api.ServerInfo](t)(c.Server(ctx)).Audit.LastSeq, uint64(7))
 }
@@ -273,4 +274,29 @@ func limited(t *testing.T) (s vault.Service) {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func clientOfTheCA(t *testing.T, c *api.Client) {
+	t.Helper()
+	ctx := t.Context()
+	first := ok[api.CAInfo](t)(c.CA(ctx))
+	expect(t, len(first.Roots), 1)
+	expect(t, first.Rotation, (*api.Rotation)(nil))
+	both := ok[api.CAInfo](t)(c.RotateCA(ctx, api.RotateCARequest{OverlapSeconds: 3600}))
+	expect(t, []string{both.Roots[0].Role, both.Roots[1].Role}, []string{"next", "current"})
+	expect(t, both.Roots[1], first.Roots[0])
+	expect(t, both.Rotation.EndsAt.Sub(both.Rotation.StartedAt), time.Hour)
+	_, err := c.RotateCA(ctx, api.RotateCARequest{OverlapSeconds: 3600})
+	wantRefused(t, err, 409, "conflict", "the root is being replaced already, until "+both.Rotation.EndsAt.Format(time.RFC3339)+"; end that first: agent-vault ca rotate --finish")
+	after := ok[api.CAInfo](t)(c.FinishCA(ctx))
+	expect(t, len(after.Roots), 1)
+	expect(t, after.Roots[0].SHA256, both.Roots[0].SHA256)
+	expect(t, after.Roots[0].Role, "current")
+	_, err = c.FinishCA(ctx)
+	wantRefused(t, err, 409, "conflict", "the root is not being replaced")
+	at := ok[api.CAInfo](t)(c.RotateCA(ctx, api.RotateCARequest{}))
+	expect(t, len(at.Roots), 1)
+	if at.Roots[0].SHA256 == after.Roots[0].SHA256 {
+		t.Error("the root is the same after a rotation without an overlap")
+	}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"agentvault/api"
+	"agentvault/ca"
 	"agentvault/store"
 	"agentvault/vault"
 	"agentvault/vault/seal"
@@ -90,13 +91,19 @@ func (f *fixture) open() {
 	}
 	f.t.Cleanup(func() { _ = f.db.Close() }) // some tests close it before
 	pathProxy := func() string { return baseURL + "/proxy" }
-	if f.registry, err = vault.New(vault.Options{Store: f.db, Key: f.key, ProxyURL: pathProxy, Now: f.clock.now}); err != nil {
+	roots, err := vault.OpenRoots(context.Background(), f.db, f.key, ca.Options{Now: f.clock.now})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	published := func(ctx context.Context, _ int64) error { return roots.Refresh(ctx) }
+	if f.registry, err = vault.New(vault.Options{Store: f.db, Key: f.key, ProxyURL: pathProxy, Now: f.clock.now, Published: published}); err != nil {
 		f.t.Fatal(err)
 	}
 	f.handler, err = api.New(api.Options{
 		AgentRate: f.agentRate,
 		Registry:  f.registry,
 		CAPEM:     func() []byte { return []byte(caPEM) },
+		CA:        roots.Succession,
 		Ready:     func() error { return f.ready },
 		About: func(context.Context) (api.ServerInfo, error) {
 			return api.ServerInfo{Listeners: []api.Listener{}, Audit: api.AuditStatus{LastSeq: 7}}, nil

@@ -42,6 +42,9 @@ var matrix = []row{
 	{"GET /v1/status", "", "", "", "                                               ... .... ..... ......."},
 	{"GET /v1/server", "", "", "instance.read", "                                  111 .ff. fffff ffffff1"},
 	{"GET /v1/mitm/ca.pem", "", "", "", "                                          ... .... ..... ......."},
+	{"GET /v1/ca", "", "", "", "                                                   ... .... ..... ......."},
+	{"POST /v1/ca/rotate", "", `{"overlap_seconds":60}`, "ca.rotate", "            111 .ffo fffff ffffff1"},
+	{"POST /v1/ca/finish", "", "", "ca.rotate", "                                  111 cffo fffff ffffff1"},
 	{"GET /v1/openapi.json", "", "", "", "                                         ... .... ..... ......."},
 
 	{"POST /v1/auth/register", "", loginBody, "", "                                ccc cccc ccccc ccccccc"},

@@ -50,6 +50,9 @@ func (b *Broker) OpenTunnel(id Identity, t Target) (*Tunnel, *Fault) {
 	}, nil
 }
 
+// VaultID is the vault that the tunnel was opened in.
+func (t *Tunnel) VaultID() string { return t.vault.id }
+
 // Owns says that the tunnel is on the connection of a request's context.
 func (t *Tunnel) Owns(ctx context.Context) { connOf(ctx).belongs(t.session.digest, true) }
 

@@ -89,6 +89,7 @@ type vaultView struct {
 	broken   bool               // the stored services do not compile: the vault decides nothing
 	services []service
 	declared []vault.Service // what services and set were made of
+	hosts    []string        // that those name
 	boxes    map[string]box
 	opener   seal.Opener               // of the vault's key
 	earlier  []vault.CredentialVersion // values that were replaced and are kept
@@ -246,7 +247,7 @@ func buildVault(nv vault.Vault, key seal.Key, before *vaultView) (*vaultView, er
 		v.boxes[k] = box{version: c.Version, sealed: c.Box}
 	}
 	if before != nil && !before.broken && reflect.DeepEqual(nv.Services, before.declared) {
-		v.set, v.services, v.choosers = before.set, before.services, before.choosers
+		v.set, v.services, v.choosers, v.hosts = before.set, before.services, before.choosers, before.hosts
 		return v, nil
 	}
 	rules := make([]policy.Service, len(nv.Services))
@@ -277,7 +278,7 @@ func buildVault(nv vault.Vault, key seal.Key, before *vaultView) (*vaultView, er
 	if err != nil {
 		return v, err
 	}
-	v.set, v.choosers = set, vault.Choosers(nv.Services, dummyOf)
+	v.set, v.choosers, v.hosts = set, vault.Choosers(nv.Services, dummyOf), hostsOf(nv.Services)
 	return v, nil
 }
 

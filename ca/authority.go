@@ -154,6 +154,9 @@ func Load(certDER, keyPKCS8 []byte, opts Options) (*Authority, error) {
 	return a, nil
 }
 
+// Certificate returns the root certificate. It must not be changed.
+func (a *Authority) Certificate() *x509.Certificate { return a.cert }
+
 // CertificateDER returns the root certificate.
 func (a *Authority) CertificateDER() []byte { return bytes.Clone(a.cert.Raw) }
 

@@ -181,7 +181,13 @@ func TestLeafIsWhatX509Makes(t *testing.T) {
 // against the root.
 func asX509(t *testing.T, a *ca.Authority, host string, l *x509.Certificate) {
 	t.Helper()
-	key, err := x509.ParsePKCS8PrivateKey(a.KeyPKCS8())
+	asX509By(t, root(t, a), host, l)
+}
+
+// asX509By is asX509 for any issuer. What is signed does not depend on its key.
+func asX509By(t *testing.T, issuer *x509.Certificate, host string, l *x509.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +204,7 @@ func asX509(t *testing.T, a *ca.Authority, host string, l *x509.Certificate) {
 			template.Subject.CommonName = host
 		}
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, root(t, a), l.PublicKey, key)
+	der, err := x509.CreateCertificate(rand.Reader, template, unkeyed(issuer), l.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,9 +215,16 @@ func asX509(t *testing.T, a *ca.Authority, host string, l *x509.Certificate) {
 	if !bytes.Equal(l.RawTBSCertificate, want.RawTBSCertificate) {
 		t.Errorf("%s: signed\n%x, x509 signs\n%x", host, l.RawTBSCertificate, want.RawTBSCertificate)
 	}
-	if err := l.CheckSignatureFrom(root(t, a)); err != nil {
+	if err := l.CheckSignatureFrom(issuer); err != nil {
 		t.Errorf("%s: %v", host, err)
 	}
+}
+
+// unkeyed is a certificate for whichever key signs for it.
+func unkeyed(c *x509.Certificate) *x509.Certificate {
+	again := *c
+	again.PublicKey = nil
+	return &again
 }
 
 func TestLeavesOfTwoHostsShareNothing(t *testing.T) {

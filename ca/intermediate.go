@@ -40,7 +40,7 @@ type intermediate struct {
 // the vault's; and always where it was made before there were intermediates, and
 // says that there are none (pathlen 0).
 func (a *Authority) issuerFor(n name) (*issuer, error) {
-	if n.vaultID == "" || a.hosts == nil || a.cert.MaxPathLen == 0 {
+	if n.vaultID == "" || a.hosts == nil || !Delegates(a.cert) {
 		return a.issuer, nil
 	}
 	hosts := a.hosts(n.vaultID)
@@ -52,6 +52,9 @@ func (a *Authority) issuerFor(n name) (*issuer, error) {
 	first := p.number * partSize
 	return a.intermediate(p, hosts[first:min(first+partSize, len(hosts))])
 }
+
+// Delegates reports whether a root has intermediates below it.
+func Delegates(root *x509.Certificate) bool { return root.MaxPathLen != 0 }
 
 // intermediate returns the one that is in use for hosts, or makes it: when there
 // is none, when the hosts have changed, and ahead of its end.

@@ -99,6 +99,8 @@ func newKit(t testing.TB, o kitOptions) *kit {
 
 	root, err := ca.Create(time.Now())
 	must(t, err)
+	root, err = ca.Load(root.CertificateDER(), root.KeyPKCS8(), ca.Options{Hosts: k.broker.VaultHosts})
+	must(t, err)
 	k.root, k.roots = root, x509.NewCertPool()
 	k.roots.AppendCertsFromPEM(root.PEM())
 	authority := mitm.Authority(root)

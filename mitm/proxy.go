@@ -30,9 +30,9 @@ const (
 
 // An Authority speaks for hosts inside of tunnels.
 type Authority interface {
-	// Leaf returns a certificate for one canonical host. Its error goes to the
-	// log only.
-	Leaf(ctx context.Context, host string) (*tls.Certificate, error)
+	// LeafIn returns a certificate for one canonical host, for tunnels in a vault.
+	// Its error goes to the log only.
+	LeafIn(ctx context.Context, vaultID, host string) (*tls.Certificate, error)
 }
 
 // Options say what a Proxy works with.

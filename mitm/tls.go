@@ -31,7 +31,7 @@ func newTLSConfig(a Authority, log *slog.Logger) *tls.Config {
 		// has no certificate message.
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			t, err := pinned(hello)
-			if err == nil && !agrees(hello.ServerName, t) {
+			if err == nil && !agrees(hello.ServerName, t.target) {
 				err = errServerName
 			}
 			return nil, err // nil: the shared configuration
@@ -41,9 +41,9 @@ func newTLSConfig(a Authority, log *slog.Logger) *tls.Config {
 			if err != nil {
 				return nil, err
 			}
-			leaf, err := a.Leaf(hello.Context(), t.Host)
+			leaf, err := a.LeafIn(hello.Context(), t.VaultID(), t.target.Host)
 			if err != nil {
-				log.Error("no certificate for a tunnel", "host", t.Host, "err", err)
+				log.Error("no certificate for a tunnel", "host", t.target.Host, "err", err)
 				return nil, errCertificate
 			}
 			return leaf, nil
@@ -51,13 +51,13 @@ func newTLSConfig(a Authority, log *slog.Logger) *tls.Config {
 	}
 }
 
-// pinned returns the target of the tunnel that a handshake belongs to.
-func pinned(hello *tls.ClientHelloInfo) (broker.Target, error) {
+// pinned returns the tunnel that a handshake belongs to, with its target.
+func pinned(hello *tls.ClientHelloInfo) (*tunnel, error) {
 	conn, ok := hello.Conn.(*tunnelConn)
 	if !ok {
-		return broker.Target{}, fmt.Errorf("handshake on a %T, which is no tunnel", hello.Conn)
+		return nil, fmt.Errorf("handshake on a %T, which is no tunnel", hello.Conn)
 	}
-	return conn.tunnel.target, nil
+	return conn.tunnel, nil
 }
 
 // agrees reports whether SNI is absent, as it is for IP targets (RFC 6066 §3),

@@ -49,7 +49,7 @@ func TestHandshake(t *testing.T) {
 				return
 			}
 			state := c.ConnectionState()
-			if state.NegotiatedProtocol != tt.alpn || len(state.PeerCertificates) != 1 || state.CurveID == tls.X25519MLKEM768 {
+			if state.NegotiatedProtocol != tt.alpn || len(state.PeerCertificates) != 2 || state.CurveID == tls.X25519MLKEM768 {
 				t.Errorf("ALPN %q, %d certificates, curve %v", state.NegotiatedProtocol, len(state.PeerCertificates), state.CurveID)
 			}
 		})
@@ -123,7 +123,7 @@ func TestResumptionChecksTheServerName(t *testing.T) {
 
 type failing struct{}
 
-func (failing) Leaf(context.Context, string) (*tls.Certificate, error) {
+func (failing) LeafIn(context.Context, string, string) (*tls.Certificate, error) {
 	return nil, errors.New("no such thing")
 }
 

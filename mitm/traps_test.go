@@ -66,11 +66,11 @@ func TestTrapPanicIsContained(t *testing.T) {
 
 type panicky struct{ mitm.Authority }
 
-func (p panicky) Leaf(ctx context.Context, host string) (*tls.Certificate, error) {
+func (p panicky) LeafIn(ctx context.Context, vaultID, host string) (*tls.Certificate, error) {
 	if host == "other.example.com" {
 		panic("no leaf")
 	}
-	return p.Authority.Leaf(ctx, host)
+	return p.Authority.LeafIn(ctx, vaultID, host)
 }
 
 func TestPanicInAHandshakeIsContained(t *testing.T) {

@@ -59,23 +59,3 @@ func (db *DB) PutKeyring(ctx context.Context, r seal.Keyring) error {
 	})
 	return err
 }
-
-// Authority returns the root certificate and its sealed key; ok is false when
-// there is none yet.
-func (db *DB) Authority(ctx context.Context) (cert, sealedKey []byte, ok bool, err error) {
-	err = read(ctx, db.readers, func(t *tx) error {
-		return t.one(`SELECT certificate, key_box FROM authority`, nil, &cert, &sealedKey)
-	})
-	if errors.Is(err, vault.ErrNotFound) {
-		return nil, nil, false, nil
-	}
-	return cert, sealedKey, err == nil, err
-}
-
-// PutAuthority stores the authority. It fails when there is one already.
-func (db *DB) PutAuthority(ctx context.Context, cert, sealedKey []byte) error {
-	_, err := db.write(ctx, func(t *tx) error {
-		return t.exec(`INSERT INTO authority (id, certificate, key_box) VALUES (1, ?, ?)`, cert, sealedKey)
-	})
-	return err
-}

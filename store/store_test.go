@@ -258,20 +258,41 @@ func TestAChangeRightAfterOpenIsSignalled(t *testing.T) {
 	}
 }
 
-func TestKeyringAndAuthorityAreStoredOnce(t *testing.T) {
+func TestAuthority(t *testing.T) {
+	db := openAt(t, dbPath(t))
+	read(t, db, func(tx vault.Tx) error {
+		if _, err := tx.Authority(); !errors.Is(err, vault.ErrNotFound) {
+			t.Errorf("of an empty store: %v", err)
+		}
+		return nil
+	})
+	first := vault.Root{Certificate: []byte("cert"), KeyBox: []byte("box"), Version: 1}
+	second := vault.Root{Certificate: []byte("cert 2"), KeyBox: []byte("box 2"), Version: 2}
+	for _, want := range []vault.Authority{
+		{Root: first},
+		{Root: first, Next: &vault.NextRoot{Root: second, Cross: []byte("cross"), StartedAt: epoch, EndsAt: far}},
+		{Root: second},
+	} {
+		put(t, db, func(tx vault.Tx) error { return tx.PutAuthority(want) })
+		read(t, db, func(tx vault.Tx) error {
+			got, err := tx.Authority()
+			diff(t, "the authority", want, got)
+			return err
+		})
+	}
+}
+
+func TestTheKeyringIsStoredOnce(t *testing.T) {
 	db := openAt(t, dbPath(t))
 	ctx := t.Context()
 	if _, ok, err := db.Keyring(ctx); ok || err != nil {
 		t.Errorf("Keyring of an empty store: ok %t, %v", ok, err)
 	}
-	if _, _, ok, err := db.Authority(ctx); ok || err != nil {
-		t.Errorf("Authority of an empty store: ok %t, %v", ok, err)
-	}
 	want, _, err := seal.NewKeyring(seal.KeyFile([]byte(strings.Repeat("k", seal.KeySize))))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(db.PutKeyring(ctx, want), db.PutAuthority(ctx, []byte("cert"), []byte("box"))); err != nil {
+	if err := db.PutKeyring(ctx, want); err != nil {
 		t.Fatal(err)
 	}
 	got, ok, err := db.Keyring(ctx)
@@ -279,15 +300,11 @@ func TestKeyringAndAuthorityAreStoredOnce(t *testing.T) {
 		t.Errorf("Keyring: ok %t, %v", ok, err)
 	}
 	diff(t, "Keyring", want, got)
-	cert, box, ok, err := db.Authority(ctx)
-	if !ok || err != nil || string(cert) != "cert" || string(box) != "box" {
-		t.Errorf("Authority: %q, %q, %t, %v", cert, box, ok, err)
-	}
-	if db.PutKeyring(ctx, want) == nil || db.PutAuthority(ctx, nil, nil) == nil {
-		t.Error("a second keyring or authority was stored")
+	if db.PutKeyring(ctx, want) == nil {
+		t.Error("a second keyring was stored")
 	}
 	if got := revisionOf(t, db); got != 1 {
-		t.Errorf("the revision is %d, want 1: nothing decides on these", got)
+		t.Errorf("the revision is %d, want 1: nothing decides on it", got)
 	}
 }
 

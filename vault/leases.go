@@ -86,7 +86,7 @@ func (r *Registry) RenewLease(ctx context.Context, leaseToken string) (ends time
 // Sweep puts away what is over: sessions whose lease nobody renewed, proposals
 // that nobody decided, what held requests said, and grants that have ended.
 func (r *Registry) Sweep(ctx context.Context) error {
-	return errors.Join(r.endLeases(ctx), r.expireProposals(ctx), r.forgetHeld(ctx), r.endGrants(ctx))
+	return errors.Join(r.endLeases(ctx), r.expireProposals(ctx), r.forgetHeld(ctx), r.endGrants(ctx), r.endRotation(ctx))
 }
 
 func (r *Registry) endLeases(ctx context.Context) error {

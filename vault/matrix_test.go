@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"agentvault/ca"
 	"agentvault/vault"
 	"agentvault/vault/seal"
 )
@@ -121,6 +122,10 @@ func newCast(t *testing.T, change ...func(*vault.Options)) *fixture {
 	must(t, err)
 	f.digest = rv.Digest
 	f.heldDigest = f.heldReview(t, f.hold(t, "/v1/charges").Number).Digest
+	_, err = vault.OpenRoots(ctx, f.db, f.key, ca.Options{Now: f.now})
+	must(t, err)
+	must(t, f.RotateAuthority(ctx, f.owner, time.Millisecond)) // over by now: it can be ended, and another begun
+	f.pass(time.Millisecond)
 	f.states = make(map[string][]string)
 	for _, a := range f.cast {
 		for u := a.caller.User(); u != nil && len(f.states[u.ID]) < 25; { // more than a command asks the store

@@ -39,6 +39,8 @@ var (
 	actSeeInstance = &action{name: "instance.record", what: "see the record of changes to the whole instance", needs: need{instance: RoleOwner}}
 	actSeeServer   = &action{name: "instance.read", what: "see the server's versions, where it listens, and the state of its audit log", needs: need{instance: RoleOwner}}
 
+	actRotate = &action{name: "ca.rotate", what: "replace the root certificate of the proxy entrance, and end such a rotation", needs: need{instance: RoleOwner}, fresh: true}
+
 	actReadVault   = &action{name: "vault.read", what: "see a vault's services and settings, and the keys of its credentials", needs: need{vault: VaultProxy}}
 	actMint        = &action{name: "session.mint", what: "mint a session; list and revoke sessions that one minted oneself", needs: need{vault: VaultProxy}}
 	actSeeSessions = &action{name: "session.list", what: "list and revoke everybody's sessions", needs: need{vault: VaultMember}}
@@ -71,7 +73,7 @@ var actions = []*action{
 	actReadVault, actMint, actSeeSessions, actSeeRecord, actServices, actDisable, actCredentials, actDecide, actReject, actApprovals,
 	actSettings, actRename, actDeleteVault, actSeeMembers, actMembers, actRemoveOne,
 	actSeeAgents, actWidenAgent, actNarrowAgent,
-	actSeeUsers, actWidenUser, actRemoveUser, actSeeInstance, actSeeServer,
+	actSeeUsers, actWidenUser, actRemoveUser, actSeeInstance, actSeeServer, actRotate,
 }
 
 var instanceRank = map[string]int{RoleNoAccess: 1, RoleMember: 2, RoleOwner: 3}

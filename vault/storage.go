@@ -45,6 +45,7 @@ type Tx interface {
 	Requests
 	MintedTokens
 	Ledger
+	Authorities
 }
 
 // Vaults are stored whole: a vault with its services and credentials.
@@ -177,6 +178,12 @@ type Events interface {
 	// ListEvents returns those below an ID, newest first; vaultID "" means of all
 	// vaults and of the instance, before 0 from the newest.
 	ListEvents(vaultID string, before int64, limit int) ([]Event, error)
+}
+
+// Authorities is the one authority of the instance.
+type Authorities interface {
+	Authority() (Authority, error)
+	PutAuthority(Authority) error
 }
 
 // A Ledger holds what was used up of budgets and uses.

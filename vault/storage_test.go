@@ -129,6 +129,11 @@ func (t brokenTx) ListAgents() ([]vault.Agent, error)        { return list(t.s, 
 func (t brokenTx) PutAgent(a vault.Agent) error              { return put(t.s, t.Tx.PutAgent, a) }
 func (t brokenTx) DeleteAgent(id string) error               { return put(t.s, t.Tx.DeleteAgent, id) }
 
+func (t brokenTx) Authority() (vault.Authority, error) {
+	return get(t.s, func(struct{}) (vault.Authority, error) { return t.Tx.Authority() }, struct{}{})
+}
+func (t brokenTx) PutAuthority(a vault.Authority) error { return put(t.s, t.Tx.PutAuthority, a) }
+
 func (t brokenTx) NextVersion(id, key string) (n int64, err error) {
 	return get(t.s, func(key string) (int64, error) { return t.Tx.NextVersion(id, key) }, key)
 }

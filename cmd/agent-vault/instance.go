@@ -45,6 +45,7 @@ type instance struct {
 	audit    *audit.Log
 	broker   *broker.Broker
 	registry *vault.Registry
+	roots    *vault.Roots
 	proxy    *mitm.Proxy
 	api      *http.Server
 	plain    *http1.Server // before api: serves the plain requests of the path entrance
@@ -92,8 +93,7 @@ func startInstance(ctx context.Context, cfg *config, master masterSource, stderr
 	if err != nil {
 		return i, err
 	}
-	authority, err := loadAuthority(ctx, i.db, key)
-	if err != nil {
+	if i.roots, err = vault.OpenRoots(ctx, i.db, key, ca.Options{Hosts: func(vaultID string) []string { return i.broker.VaultHosts(vaultID) }}); err != nil {
 		return i, err
 	}
 	apiListener, err := net.Listen("tcp", cfg.ListenAPI)
@@ -109,7 +109,7 @@ func startInstance(ctx context.Context, cfg *config, master masterSource, stderr
 
 	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := i.build(ctx, key, authority, metrics); err != nil {
+	if err := i.build(ctx, key, metrics); err != nil {
 		return i, errors.Join(err, apiListener.Close(), proxyListener.Close())
 	}
 	if cfg.PprofSocket != "" {
@@ -125,7 +125,7 @@ func startInstance(ctx context.Context, cfg *config, master masterSource, stderr
 }
 
 // build makes the parts that answer requests.
-func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Authority, metrics *prometheus.Registry) (err error) {
+func (i *instance) build(ctx context.Context, key seal.Key, metrics *prometheus.Registry) (err error) {
 	if err := i.openAudit(ctx, key, metrics); err != nil {
 		return err
 	}
@@ -136,7 +136,9 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 	if i.registry, err = vault.New(vault.Options{
 		Store: i.db, Key: key, Recorded: i.recorded(filler), ProxyURL: i.pathProxyURL,
 		KnownHosts: catalog.Hosts(), Development: i.cfg.Development, Log: i.log,
-		Published: func(ctx context.Context, revision int64) error { return i.broker.Await(ctx, revision) },
+		Published: func(ctx context.Context, revision int64) error {
+			return errors.Join(i.broker.Await(ctx, revision), i.roots.Refresh(ctx))
+		},
 		Exchange: func(ctx context.Context, x vault.CodeExchange) (inject.Token, error) {
 			return i.broker.ExchangeCode(ctx, x)
 		},
@@ -152,11 +154,11 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 	}); err != nil {
 		return err
 	}
-	if i.proxy, err = mitm.New(mitm.Options{Broker: i.broker, Authority: authority, Registerer: metrics, Log: i.log}); err != nil {
+	if i.proxy, err = mitm.New(mitm.Options{Broker: i.broker, Authority: i.roots, Registerer: metrics, Log: i.log}); err != nil {
 		return err
 	}
 	control, err := api.New(api.Options{
-		Registry: i.registry, CAPEM: authority.PEM, Ready: i.broker.Ready, About: i.about,
+		Registry: i.registry, CAPEM: i.roots.PEM, CA: i.roots.Succession, Ready: i.broker.Ready, About: i.about,
 		Metrics: promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}),
 		BaseURL: i.baseURL, PathProxyURL: i.pathProxyURL, ProxyURL: i.mitmURL, Stopping: i.stopping, Log: i.log,
 		AgentRate: i.cfg.AgentRate, AgentConcurrent: i.cfg.AgentConcurrent,
@@ -184,6 +186,11 @@ func (i *instance) build(ctx context.Context, key seal.Key, authority *ca.Author
 		_ = i.broker.Run(loop, changes) // ends with the context
 	})
 	i.running.Go(func() { i.registry.Run(loop) })
+	rootChanges, endRoots := i.db.Changes()
+	i.running.Go(func() {
+		defer endRoots()
+		i.roots.Run(loop, rootChanges, i.log)
+	})
 	logging, endLog := context.WithCancel(context.Background())
 	i.endLog = endLog
 	filling, endFilling := context.WithCancel(context.Background())
@@ -316,34 +323,4 @@ func lockFolder(dir string) (*os.File, error) {
 		return nil, errors.Join(fmt.Errorf("another server is running on %s; stop it, or name another folder with --data-dir", dir), f.Close())
 	}
 	return f, nil
-}
-
-// authorityContext is where the CA's key is sealed.
-var authorityContext = seal.Context{Credential: "ca", Field: "key", Version: 1}
-
-// loadAuthority opens the local CA, or makes one at first start.
-func loadAuthority(ctx context.Context, db *store.DB, key seal.Key) (*ca.Authority, error) {
-	cert, box, exists, err := db.Authority(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if !exists {
-		a, err := ca.Create(time.Now())
-		if err != nil {
-			return nil, err
-		}
-		p := seal.NewPlaintext(a.KeyPKCS8())
-		defer p.Clear()
-		sealed, err := key.Seal(authorityContext, p)
-		if err != nil {
-			return nil, err
-		}
-		return a, db.PutAuthority(ctx, a.CertificateDER(), sealed)
-	}
-	p, err := key.Open(authorityContext, box)
-	if err != nil {
-		return nil, err
-	}
-	defer p.Clear()
-	return ca.Load(cert, p.Bytes(), ca.Options{})
 }
