@@ -54,7 +54,7 @@ func (e *exchange) decideStripped() *Fault {
 	q.Input.Header, q.Input.RawQuery = e.stripped.Header, e.stripped.RawQuery
 	d, f := e.vault.decide(q)
 	if f == nil && (d.rule != e.rule || d.ask != e.asks) {
-		f = conditionFault(when.NoDoubt, "", -1)
+		f = conditionFault(when.NoDoubt, nil, policy.Decision{})
 	}
 	return f
 }
@@ -105,11 +105,11 @@ func (e *exchange) readForConditions() *Fault {
 
 // conditionFault refuses what does not meet a condition, or cannot be held against
 // it. The operator is told which.
-func conditionFault(why when.Doubt, service string, rule int) *Fault {
+func conditionFault(why when.Doubt, services []service, d policy.Decision) *Fault {
 	f := NewFault(CodeConditionNotMet)
 	if why != when.NoDoubt {
 		f.Message += "; " + why.Words()
-		f.Err = fmt.Errorf("rule %d of the service %s cannot be told (%s): %s", rule, service, why.String(), why.Words())
+		f.Err = fmt.Errorf("rule %d of the service %s cannot be told (%s): %s", d.Rule, services[d.Service].name, why.String(), why.Words())
 	}
 	return f
 }

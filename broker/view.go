@@ -354,11 +354,7 @@ func (v *vaultView) refusal(d policy.Decision, q policy.Query) *Fault {
 		f.Message = "this service has path rules, and the path could be read in two ways; send it without dot segments, empty segments, encoded slashes and the like"
 		return f
 	case policy.ConditionNotMet, policy.BodyNeeded:
-		name := ""
-		if d.Service >= 0 && d.Service < len(v.services) {
-			name = v.services[d.Service].name
-		}
-		return conditionFault(v.set.Doubt(q, d), name, d.Rule)
+		return conditionFault(v.set.Doubt(q, d), v.services, d)
 	}
 	return NewFault(CodeForbidden)
 }
