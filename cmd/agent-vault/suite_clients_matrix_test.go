@@ -113,7 +113,7 @@ func (w *clientWorld) tryRecipe(t *testing.T, row clientRow, cell, got string) s
 
 // clientHeads are the columns' names.
 var clientHeads = map[string]string{
-	"plain": "request", "stream": "streamed answer", "upload": "upload", "http2": "HTTP/2", "events": "events (SSE)", "websocket": "WebSocket", "refused": "says why it was refused",
+	"plain": "request", "stream": "streamed answer", "upload": "upload", "http2": "HTTP/2", "events": "events (SSE)", "websocket": "WebSocket", "refused": "reason of a refusal",
 }
 
 const matrixPreamble = `<!-- Written by make clients. Do not edit: the rows are in cmd/agent-vault/testdata/clients/clients.yaml. -->
@@ -174,7 +174,7 @@ func (r clientRow) notes() string {
 		said = append(said, "Recipe: "+r.Recipe.Say+".")
 		for _, cell := range clientCells {
 			if still := r.Recipe.Still[cell]; still != "" {
-				said = append(said, "Even so, "+clientHeads[cell]+": "+still+".")
+				said = append(said, "Not even so, "+clientHeads[cell]+": "+still+".")
 			}
 		}
 	}
