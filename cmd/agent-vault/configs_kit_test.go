@@ -1,6 +1,11 @@
 package main_test
 
-import "go.yaml.in/yaml/v3"
+import (
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+)
 
 // The parts of Kubernetes' objects that our manifests use: whatever else stands
 // in one is an error. make images holds them against Kubernetes' own types.
@@ -136,3 +141,46 @@ type (
 		FailureThreshold int `yaml:"failureThreshold"`
 	}
 )
+
+// A compose is what our file has of Compose's format: whatever else stands in it
+// is an error.
+type compose struct {
+	Name     string
+	Services map[string]struct {
+		Image       string
+		Command     []string
+		Environment map[string]string
+		Secrets     []string
+		Volumes     []string
+		Networks    []string
+		DNS         []string
+		Ports       []string
+		DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
+		Healthcheck *struct {
+			Test              []string
+			Interval, Timeout string
+			Retries           int
+		}
+		ReadOnly    bool `yaml:"read_only"`
+		Tmpfs       []string
+		CapDrop     []string `yaml:"cap_drop"`
+		SecurityOpt []string `yaml:"security_opt"`
+		Restart     string
+	}
+	Networks map[string]struct {
+		Internal   bool
+		DriverOpts map[string]string `yaml:"driver_opts"`
+	}
+	Volumes map[string]struct{}
+	Secrets map[string]struct{ File string }
+}
+
+func composeFile(t *testing.T) (c compose) {
+	t.Helper()
+	d := yaml.NewDecoder(strings.NewReader(readFile(t, "../../configs/compose/compose.yaml")))
+	d.KnownFields(true)
+	if err := d.Decode(&c); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

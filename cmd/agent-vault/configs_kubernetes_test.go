@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"regexp"
 	"slices"
@@ -163,5 +164,50 @@ func TestKubernetesAgent(t *testing.T) {
 		if strings.HasPrefix(strings.ToUpper(e.Name), "HTTP") && e.Value != "http://127.0.0.1:14322" {
 			t.Errorf("%s=%s is not the sidecar", e.Name, e.Value)
 		}
+	}
+}
+
+// TestManifestsStartServers: a server takes the variables that it is given in
+// the manifests, and answers probes by any address, and agents by its name.
+func TestManifestsStartServers(t *testing.T) {
+	given := make(map[string]map[string]string)
+	given["kubernetes"] = make(map[string]string)
+	for _, e := range manifest(t, "../../configs/kubernetes/server.yaml")["StatefulSet"].Spec.Template.Spec.Containers[0].Env {
+		given["kubernetes"][e.Name] = e.Value
+	}
+	given["compose"] = composeFile(t).Services["vault"].Environment
+	for name, variables := range given {
+		t.Run(name, func(t *testing.T) {
+			i := &instance{t: t, dir: t.TempDir(), before: []string{"env"}}
+			for file, content := range map[string]string{"password": "a long master password", "config.yaml": "{}"} {
+				if err := os.WriteFile(i.path(file), []byte(content), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			here := map[string]string{
+				"AGENT_VAULT_LISTEN_API": "127.0.0.1:0", "AGENT_VAULT_LISTEN_PROXY": "127.0.0.1:0", // where others cannot see them
+				"AGENT_VAULT_DATA_DIR": i.path("data"), "AGENT_VAULT_MASTER_PASSWORD_FILE": i.path("password"),
+			}
+			for variable, value := range variables {
+				if _, elsewhere := here[variable]; !elsewhere {
+					here[variable] = value
+				}
+			}
+			for variable, value := range here {
+				i.before = append(i.before, variable+"="+value)
+			}
+			i.start()
+			t.Cleanup(i.stop)
+			for host, want := range map[string]int{"10.1.2.3:14321": 200, strings.TrimPrefix(here["AGENT_VAULT_BASE_URL"], "http://"): 200, "other.test": 403} {
+				req, err := http.NewRequest("GET", i.API+"/health", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				req.Host = host
+				if a := roundTrip(t, req); a.status != want {
+					t.Errorf("Host %s: %d %s, want %d", host, a.status, a.body, want)
+				}
+			}
+		})
 	}
 }

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"go.yaml.in/yaml/v3"
 )
 
 // What is in configs for other programs to read, held to what it is for with
@@ -29,42 +27,7 @@ func readFile(t testing.TB, path string) string {
 // TestCompose: the agent's only network has no way out, the server's image and
 // the agent's are the operator's, and secrets are files.
 func TestCompose(t *testing.T) {
-	type service struct {
-		Image       string
-		Command     []string
-		Environment map[string]string
-		Secrets     []string
-		Volumes     []string
-		Networks    []string
-		DNS         []string
-		Ports       []string
-		DependsOn   map[string]struct{ Condition string } `yaml:"depends_on"`
-		Healthcheck *struct {
-			Test              []string
-			Interval, Timeout string
-			Retries           int
-		}
-		ReadOnly    bool `yaml:"read_only"`
-		Tmpfs       []string
-		CapDrop     []string `yaml:"cap_drop"`
-		SecurityOpt []string `yaml:"security_opt"`
-		Restart     string
-	}
-	var c struct {
-		Name     string
-		Services map[string]service
-		Networks map[string]struct {
-			Internal   bool
-			DriverOpts map[string]string `yaml:"driver_opts"`
-		}
-		Volumes map[string]struct{}
-		Secrets map[string]struct{ File string }
-	}
-	d := yaml.NewDecoder(strings.NewReader(readFile(t, "../../configs/compose/compose.yaml")))
-	d.KnownFields(true)
-	if err := d.Decode(&c); err != nil {
-		t.Fatal(err)
-	}
+	c := composeFile(t)
 	server, agent := c.Services["vault"], c.Services["agent"]
 	if len(c.Services) != 2 || !slices.Equal(agent.Networks, []string{"inside"}) || !c.Networks["inside"].Internal || c.Networks["outside"].Internal ||
 		!slices.Equal(server.Networks, []string{"inside", "outside"}) || len(agent.Ports) != 0 || !slices.Equal(agent.DNS, []string{"127.0.0.1"}) {
