@@ -57,7 +57,7 @@ func TestApprovals(t *testing.T) {
 	if !strings.Contains(p.body, `api.<b>stripe.com</b>`) {
 		t.Error("no domain is set off")
 	}
-	b.get(list + "/2").status(200).says("00000000 ff 00")
+	b.get(list + "/2").status(200).says("0000 ff 00")
 	b.post(list+"/1", with(p.typed(list+"/1"), "decision", "allow", "digest", "00")...).status(409).says("This is not the request that you were shown", "May this request go?")
 	b.post(list+"/1", with(p.typed(list+"/1"), "decision", "perhaps")...).status(400)
 	b.post(list+"/1", with(p.typed(list+"/1"), "decision", "allow")...).status(303)
