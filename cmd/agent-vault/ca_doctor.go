@@ -118,6 +118,7 @@ func (f *doctorFlags) run(c *cobra.Command, names []string) error {
 		return err
 	}
 	defer end()
+	closeInherited(nil)
 	d, err := newDoctor(of, f.timeout)
 	if err != nil {
 		return err

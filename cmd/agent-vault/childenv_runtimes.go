@@ -58,13 +58,13 @@ func addPHP(vars map[string]string, dir, bundle string) error {
 }
 
 //go:embed childenv_node.cjs
-var nodePreload []byte
+var nodePreload string
 
 // addNode: NODE_USE_ENV_PROXY is nothing to an older Node.
 func addNode(vars map[string]string, dir string) error {
 	path := filepath.Join(dir, "node.cjs")
 	vars["NODE_OPTIONS"] = appended(vars["NODE_OPTIONS"], "--require="+quoted(path))
-	return os.WriteFile(path, nodePreload, 0o600)
+	return os.WriteFile(path, []byte(nodePreload), 0o600)
 }
 
 // quoted keeps a path with blanks one word, as Node and JVMs read their options.

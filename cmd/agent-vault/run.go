@@ -22,12 +22,7 @@ import (
 	"agentvault/api"
 )
 
-func vaultRunCommand() *cobra.Command {
-	var f runFlags
-	c := &cobra.Command{
-		Use:   "run [--vault V] [--ttl D] -- CMD [ARG...]",
-		Short: "Run a command behind a vault",
-		Long: `Run a command whose requests go through a vault.
+const runLong = `Run a command whose requests go through a vault.
 
 The command gets a session of its own, the proxy settings and a bundle of root
 certificates that holds the system's and the vault's. The session ends with the
@@ -73,7 +68,14 @@ the same files: it reads what is not hidden, and what it writes others may run. 
 the kernel forbids any of it, the command does not run. docs/isolation.md has what is
 kept from the command, and what is not.
 
-docs/run.md has all that it does get.`,
+docs/run.md has all that it does get.`
+
+func vaultRunCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run [--vault V] [--ttl D] -- CMD [ARG...]",
+		Short: "Run a command behind a vault",
+		Long:  runLong,
 		Example: `  agent-vault vault run -- curl https://api.github.com/user
   agent-vault vault run --vault team-a --ttl 1h -- claude
   agent-vault vault run --dummies --keep-env GH_TOKEN -- make test
