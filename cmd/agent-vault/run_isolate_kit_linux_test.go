@@ -74,11 +74,6 @@ func newOutside(t *testing.T) *outside {
 	}
 	needsUserNamespaces(t, o.attr)
 	o.home, o.work, o.ways = filepath.Join(o.dir, "home"), filepath.Join(o.dir, "home", "work"), filepath.Join(o.dir, "bin", "ways")
-	build := exec.Command("go", "build", "-o", o.ways, "./testdata/ways")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	o.folder(o.home)
 	o.folder(o.work)
 	return o
@@ -125,6 +120,11 @@ func (o *outside) isolated(w *instance, login string, args ...string) *exec.Cmd 
 // build makes all that there is to get to.
 func (o *outside) build() {
 	o.t.Helper()
+	build := exec.Command("go", "build", "-o", o.ways, "./testdata/ways")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		o.t.Fatalf("%v\n%s", err, out)
+	}
 	o.targets.Secret = "a secret of the outside"
 	o.network()
 	o.listenUnix()
@@ -299,7 +299,7 @@ func (o *outside) secrets() {
 	if os.Getuid() != 0 {
 		return
 	}
-	g.Setuid = filepath.Join(o.dir, "setuid")
+	g.Setuid = filepath.Join(filepath.Dir(o.ways), "setuid") // which an isolated command finds
 	b, err := os.ReadFile(o.ways)
 	o.check(err)
 	o.check(os.WriteFile(g.Setuid, b, 0o755))

@@ -52,6 +52,7 @@ func main() {
 		fmt.Print(os.Geteuid())
 		return
 	case "wait":
+		fmt.Print(".")
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return
 	case "below":

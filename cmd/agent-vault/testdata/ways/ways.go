@@ -217,10 +217,14 @@ func processes(t *Targets, add func(string, func() error)) {
 	})
 }
 
+// traces becomes a process's tracer, stops it and lets it go.
 func traces(pid int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	if err := unix.PtraceAttach(pid); err != nil {
+	if err := unix.PtraceSeize(pid); err != nil {
+		return err
+	}
+	if err := unix.PtraceInterrupt(pid); err != nil {
 		return err
 	}
 	var ws unix.WaitStatus
@@ -236,10 +240,16 @@ func withChild(do func(pid int) error) error {
 	if err != nil {
 		return err
 	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	err = do(cmd.Process.Pid)
+	if _, err = io.ReadFull(out, make([]byte, 1)); err == nil { // it runs
+		err = do(cmd.Process.Pid)
+	}
 	_ = in.Close()
 	return errors.Join(err, cmd.Wait())
 }
