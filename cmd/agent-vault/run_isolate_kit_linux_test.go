@@ -208,9 +208,16 @@ func (o *outside) network() {
 // dns knows an address for every name, over UDP and TCP on one port.
 func (o *outside) dns() {
 	o.t.Helper()
-	o.targets.DNS = o.answer("udp4", "127.0.0.1:0", resolve)
-	ln, err := net.Listen("tcp4", o.targets.DNS)
-	o.check(err)
+	var ln net.Listener
+	for range 10 { // a port that is free for one may be taken for the other
+		var err error
+		ln, err = net.Listen("tcp4", "127.0.0.1:0")
+		o.check(err)
+		if o.targets.DNS = o.answer("udp4", ln.Addr().String(), resolve); o.targets.DNS != "" {
+			break
+		}
+		o.check(ln.Close())
+	}
 	o.t.Cleanup(func() { ln.Close() })
 	go func() {
 		for {
