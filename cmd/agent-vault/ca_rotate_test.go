@@ -145,6 +145,7 @@ func TestRotationUnderLoad(t *testing.T) {
 	w := newWorld(t)
 	old := w.must("", "ca", "export")
 	var all sync.WaitGroup
+	began := time.Now()
 	start := func(loads ...*load) (stop func()) {
 		end := make(chan struct{})
 		for _, l := range loads {
@@ -153,7 +154,7 @@ func TestRotationUnderLoad(t *testing.T) {
 		return sync.OnceFunc(func() { close(end) })
 	}
 	defer all.Wait()
-	const every = 100 * time.Millisecond
+	const every = 50 * time.Millisecond
 	path := &load{name: "the path entrance", every: every, ask: w.asksByPath()}
 	long := &load{name: "a tunnel opened before", every: every, ask: w.longTunnel(t)}
 	oldKeeps := &load{name: "who trusts the old root, kept tunnels", every: every, ask: w.asks(t, pool(t, old), true)}
@@ -184,9 +185,12 @@ func TestRotationUnderLoad(t *testing.T) {
 	stopNew()
 	stopLasting()
 	all.Wait()
+	took, sum := time.Since(began), int64(0)
 	for _, l := range []*load{path, long, oldKeeps, oldNew, newNew, newKeeps, bothNew} {
 		t.Logf("%s: %d requests, %d failed", l.name, l.asked.Load(), l.failed.Load())
+		sum += l.asked.Load()
 	}
+	t.Logf("%d requests in %v", sum, took)
 	if err := w.asks(t, pool(t, old), false)(); err == nil {
 		t.Error("after the end the old root is still enough")
 	}
