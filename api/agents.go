@@ -130,6 +130,11 @@ func (s *server) agentInfo(a vault.Agent, names map[string]string) AgentInfo {
 	return info
 }
 
+type rotateAgentIn struct {
+	byName
+	Overlap time.Duration `query:"overlap" minimum:"0" maximum:"86400" doc:"Seconds for which the old token works beside the new one; 0: it ends at once."`
+}
+
 // changedAgent answers with an agent that was changed.
 func (s *server) changedAgent(ctx context.Context, c vault.Caller, a vault.Agent, err error) (AgentInfo, error) {
 	if err != nil {
@@ -139,8 +144,8 @@ func (s *server) changedAgent(ctx context.Context, c vault.Caller, a vault.Agent
 	return s.agentInfo(a, names), err
 }
 
-func (s *server) rotateAgent(ctx context.Context, c call[byName]) (AgentResponse, error) {
-	token, err := s.Registry.RotateAgent(ctx, c.caller, c.in.Name)
+func (s *server) rotateAgent(ctx context.Context, c call[rotateAgentIn]) (AgentResponse, error) {
+	token, err := s.Registry.RotateAgent(ctx, c.caller, c.in.Name, c.in.Overlap)
 	return AgentResponse{c.in.Name, token}, err
 }
 

@@ -133,6 +133,12 @@ func (c *Client) RotateAgent(ctx context.Context, name string) (AgentResponse, e
 	return send[AgentResponse](ctx, c, "POST", at("agents", name, "rotate"), nil)
 }
 
+// RotateAgentOver is RotateAgent with an overlap, in whole seconds, in which the
+// old token works too.
+func (c *Client) RotateAgentOver(ctx context.Context, name string, overlap time.Duration) (AgentResponse, error) {
+	return send[AgentResponse](ctx, c, "POST", at("agents", name, "rotate")+"?overlap="+strconv.FormatInt(int64(overlap/time.Second), 10), nil)
+}
+
 // DeleteAgent removes an agent.
 func (c *Client) DeleteAgent(ctx context.Context, name string) error {
 	_, err := c.do(ctx, "DELETE", at("agents", name), nil)

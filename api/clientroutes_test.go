@@ -199,6 +199,9 @@ func clientOfAgents(t *testing.T, as clients, owner string) {
 	if ok[api.AgentResponse](t)(c.RotateAgent(ctx, "renamed")).Token == a.Token {
 		t.Error("the same token")
 	}
+	if ok[api.AgentResponse](t)(c.RotateAgentOver(ctx, "renamed", time.Minute)).Token == a.Token {
+		t.Error("the same token")
+	}
 	done(t, c.RevokeAgent(ctx, "renamed"))
 	done(t, c.DeleteAgent(ctx, "renamed"))
 

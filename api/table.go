@@ -94,7 +94,7 @@ func (s *server) vaultTable() []section {
 		about("agents", "Agents with tokens of their own.",
 			on("GET /v1/agents", "listAgents", "List the agents.", person, s.listAgents),
 			on("POST /v1/agents", "createAgent", "Make an agent. Its token is shown this once.", person, s.createAgent).widening().created(),
-			on("POST /v1/agents/{name}/rotate", "rotateAgent", "Give an agent a new token. The old one no longer works.", person, s.rotateAgent).widening(),
+			on("POST /v1/agents/{name}/rotate", "rotateAgent", "Give an agent a new token. The old one no longer works, unless an overlap is given.", person, s.rotateAgent).widening(),
 			on("POST /v1/agents/{name}/revoke", "revokeAgent", "End an agent's token. The agent stays.", person, s.revokeAgent),
 			on("PATCH /v1/agents/{name}", "renameAgent", "Rename an agent.", person, s.renameAgent),
 			on("DELETE /v1/agents/{name}", "deleteAgent", "Remove an agent.", person, s.deleteAgent),

@@ -217,6 +217,10 @@ func buildView(s vault.Snapshot, key seal.Key, prev *View, limits Limits, now ti
 			grants[id] = vv
 		}
 		v.sessions[a.Digest] = &session{id: a.ID, name: a.Name, digest: a.Digest, expires: a.ExpiresAt, grants: grants}
+		if a.Old.Works(now) {
+			v.sessions[a.Old.Digest] = &session{id: a.ID, name: a.Name, digest: a.Old.Digest, expires: a.Old.ExpiresAt, grants: grants}
+			v.until = earlier(v.until, a.Old.EndsAt)
+		}
 	}
 	v.keepMeters(before)
 	for digest, sess := range v.sessions {

@@ -7,14 +7,15 @@ import (
 	"agentvault/vault"
 )
 
-const selectAgents = `SELECT id, name, digest, created_at, token_ttl, expires_at, revoked_at FROM agents `
+const selectAgents = `SELECT id, name, digest, created_at, token_ttl, expires_at, revoked_at, old_digest, old_expires_at, old_ends_at FROM agents `
 
 func scanAgent(r *sql.Rows, a *vault.Agent) error {
-	return r.Scan(&a.ID, &a.Name, digest{&a.Digest}, millis{&a.CreatedAt}, seconds{&a.TokenTTL}, millisOrNone{&a.ExpiresAt}, millisOrNone{&a.RevokedAt})
+	return r.Scan(&a.ID, &a.Name, digest{&a.Digest}, millis{&a.CreatedAt}, seconds{&a.TokenTTL}, millisOrNone{&a.ExpiresAt}, millisOrNone{&a.RevokedAt},
+		digestOrNone{&a.Old.Digest}, millisOrNone{&a.Old.ExpiresAt}, millisOrNone{&a.Old.EndsAt})
 }
 
 func (t *tx) AgentByDigest(d [32]byte) (vault.Agent, error) {
-	return t.wholeAgent(first(t, scanAgent, selectAgents+`WHERE digest = ?`, d[:]))
+	return t.wholeAgent(first(t, scanAgent, selectAgents+`WHERE digest = ? OR old_digest = ?`, d[:], d[:]))
 }
 
 func (t *tx) AgentByName(name string) (vault.Agent, error) {
@@ -63,9 +64,15 @@ func (t *tx) fillGrants(agents []vault.Agent, where string, args ...any) error {
 
 func (t *tx) PutAgent(a vault.Agent) error {
 	t.decides = true
-	if err := t.exec(`INSERT INTO agents (id, name, digest, created_at, token_ttl, expires_at, revoked_at) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET name = excluded.name, digest = excluded.digest, expires_at = excluded.expires_at, revoked_at = excluded.revoked_at`,
-		a.ID, a.Name, a.Digest[:], ms(a.CreatedAt), int64(a.TokenTTL/time.Second), msOrNone(a.ExpiresAt), msOrNone(a.RevokedAt)); err != nil {
+	var old any // NULL: none
+	if a.Old != (vault.OldToken{}) {
+		old = a.Old.Digest[:]
+	}
+	if err := t.exec(`INSERT INTO agents (id, name, digest, created_at, token_ttl, expires_at, revoked_at, old_digest, old_expires_at, old_ends_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, digest = excluded.digest, expires_at = excluded.expires_at, revoked_at = excluded.revoked_at,
+			old_digest = excluded.old_digest, old_expires_at = excluded.old_expires_at, old_ends_at = excluded.old_ends_at`,
+		a.ID, a.Name, a.Digest[:], ms(a.CreatedAt), int64(a.TokenTTL/time.Second), msOrNone(a.ExpiresAt), msOrNone(a.RevokedAt),
+		old, msOrNone(a.Old.ExpiresAt), msOrNone(a.Old.EndsAt)); err != nil {
 		return err
 	}
 	if err := t.exec(`DELETE FROM grants WHERE agent_id = ?`, a.ID); err != nil {

@@ -124,7 +124,7 @@ func TestNewerDataIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if version, err := db.Schema(t.Context()); version != 13 || err != nil {
+	if version, err := db.Schema(t.Context()); version != 14 || err != nil {
 		t.Errorf("schema %d %v", version, err)
 	}
 	if err := db.Close(); err != nil {

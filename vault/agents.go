@@ -46,7 +46,7 @@ func (r *Registry) newAgent(name string, grants map[string]Grant, ttl time.Durat
 
 // give makes a token the agent's only one.
 func (a *Agent) give(token string, now time.Time) {
-	a.Digest, a.ExpiresAt, a.RevokedAt = DigestToken(token), time.Time{}, time.Time{}
+	a.Digest, a.ExpiresAt, a.RevokedAt, a.Old = DigestToken(token), time.Time{}, time.Time{}, OldToken{}
 	if a.TokenTTL > 0 {
 		a.ExpiresAt = now.Add(a.TokenTTL)
 	}
@@ -214,12 +214,29 @@ func (r *Registry) changeAgentOver(ctx context.Context, c Caller, act *action, m
 	return a, nil
 }
 
+// MaxTokenOverlap is how long the old token of an agent may be good beside the new
+// one.
+const MaxTokenOverlap = 24 * time.Hour
+
 // RotateAgent gives an agent a new token. The old one stops working before
-// this returns.
-func (r *Registry) RotateAgent(ctx context.Context, c Caller, name string) (token string, err error) {
+// this returns, or is good for the time of an overlap, if it still was.
+func (r *Registry) RotateAgent(ctx context.Context, c Caller, name string, overlap time.Duration) (token string, err error) {
+	if overlap < 0 || overlap > MaxTokenOverlap {
+		return "", badRequest("overlap: from 0 to %d seconds", int(MaxTokenOverlap.Seconds()))
+	}
+	what := "rotate"
+	if overlap > 0 {
+		what = "rotate, with an overlap of " + overlap.String() + ","
+	}
 	token = NewToken(PrefixAgent)
-	_, err = r.changeAgent(ctx, c, actWidenAgent, name, "rotate", func(_ Tx, a *Agent) error {
-		a.give(token, r.now())
+	_, err = r.changeAgent(ctx, c, actWidenAgent, name, what, func(_ Tx, a *Agent) error {
+		now := r.now()
+		old := OldToken{}
+		if overlap > 0 && a.RevokedAt.IsZero() && !a.ended(now) {
+			old = OldToken{Digest: a.Digest, ExpiresAt: a.ExpiresAt, EndsAt: now.Add(overlap)}
+		}
+		a.give(token, now)
+		a.Old = old
 		return nil
 	})
 	if err != nil {

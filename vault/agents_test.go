@@ -98,7 +98,7 @@ func TestRotateAgent(t *testing.T) {
 	for range 2 {
 		f.pass(time.Hour)
 		f.refresh(t)
-		token, err := f.RotateAgent(ctx, f.owner, "robot")
+		token, err := f.RotateAgent(ctx, f.owner, "robot", 0)
 		must(t, err)
 		for _, old := range tokens {
 			_, err := f.Authenticate(ctx, old)
@@ -144,7 +144,7 @@ func TestCommandsOnAnAgentThatThereIsNot(t *testing.T) {
 		strings.Repeat("a", 1000): `"` + strings.Repeat("a", 80) + `… (1000 bytes)"`,
 	} {
 		want := "there is no agent " + quoted
-		token, err := f.RotateAgent(t.Context(), f.owner, name)
+		token, err := f.RotateAgent(t.Context(), f.owner, name, 0)
 		refused(t, "RotateAgent", vault.CodeNotFound, want, err)
 		if token != "" {
 			t.Errorf("RotateAgent(%q) returned the token %q beside its refusal", name, token)

@@ -142,3 +142,37 @@ func TestRootsRunFollowsChanges(t *testing.T) {
 	stop()
 	<-done
 }
+
+// An agent's old token works beside the new one until its overlap is over, or the
+// agent's token is revoked or given anew.
+func TestAnAgentsOldTokenWorksForAWhile(t *testing.T) {
+	f := newFixture(t)
+	ctx := t.Context()
+	works := func(what, token string, want bool) {
+		t.Helper()
+		if _, err := f.Authenticate(ctx, token); (err == nil) != want {
+			t.Errorf("%s: %v, want it to work: %t", what, err, want)
+		}
+	}
+	_, err := f.RotateAgent(ctx, f.owner, "robot", vault.MaxTokenOverlap+1)
+	refused(t, "too long", vault.CodeBadRequest, "overlap: from 0 to 86400 seconds", err)
+	second, err := f.RotateAgent(ctx, f.owner, "robot", time.Minute)
+	must(t, err)
+	works("the first token in the overlap", f.agentToken, true)
+	works("the second token in the overlap", second, true)
+	f.pass(time.Minute)
+	works("the first token behind the overlap", f.agentToken, false)
+	works("the second token behind the overlap", second, true)
+	third, err := f.RotateAgent(ctx, f.owner, "robot", time.Minute)
+	must(t, err)
+	must(t, f.RevokeAgent(ctx, f.owner, "robot"))
+	works("the second token after a revocation", second, false)
+	works("the third token after a revocation", third, false)
+	fourth, err := f.RotateAgent(ctx, f.owner, "robot", time.Minute)
+	must(t, err)
+	works("a token that was revoked", third, false)
+	fifth, err := f.RotateAgent(ctx, f.owner, "robot", 0)
+	must(t, err)
+	works("the fourth token without an overlap", fourth, false)
+	works("the fifth token", fifth, true)
+}

@@ -91,7 +91,7 @@ func holder(tx Tx, prefix string, digest [32]byte, now time.Time) (c Caller, err
 		return Caller{session: &s}, err
 	case PrefixAgent:
 		a, err := tx.AgentByDigest(digest)
-		if err == nil && a.ended(now) {
+		if err == nil && !a.knows(digest, now) {
 			err = ErrNotFound
 		}
 		a.current(now)

@@ -90,7 +90,7 @@ func TestAgentsOfTwoVaults(t *testing.T) {
 	must(t, err)
 	for _, name := range []string{"vault-admin", "admin-of-another-vault"} {
 		c := f.actor(t, name)
-		_, err := f.RotateAgent(ctx, c, "robot")
+		_, err := f.RotateAgent(ctx, c, "robot", 0)
 		wantCode(t, name+" rotates", vault.CodeVaultForbidden, err)
 		if err := f.RevokeAgent(ctx, c, "robot"); err != nil { // which an admin of one of them may
 			t.Errorf("%s revokes: %v", name, err)
@@ -103,7 +103,7 @@ func TestAgentsOfTwoVaults(t *testing.T) {
 	wantCode(t, "takes the other's vault", vault.CodeVaultForbidden, err)
 	_, err = f.RevokeVault(ctx, f.actor(t, "vault-admin"), "robot", mainVault)
 	must(t, err)
-	_, err = f.RotateAgent(ctx, f.actor(t, "admin-of-another-vault"), "robot")
+	_, err = f.RotateAgent(ctx, f.actor(t, "admin-of-another-vault"), "robot", 0)
 	must(t, err)
 }
 
@@ -114,7 +114,7 @@ func TestRevokeAgent(t *testing.T) {
 	ctx := t.Context()
 	must(t, f.RevokeAgent(ctx, f.owner, "robot"))
 	f.lives(t, "revoked", f.agentToken, false)
-	token, err := f.RotateAgent(ctx, f.owner, "robot")
+	token, err := f.RotateAgent(ctx, f.owner, "robot", 0)
 	must(t, err)
 	d, err := f.Discover(ctx, f.caller(t, token), mainVault)
 	must(t, err)
@@ -137,7 +137,7 @@ func TestAgentTokensEnd(t *testing.T) {
 	f.lives(t, "just before its end", token, true)
 	f.pass(time.Millisecond)
 	f.lives(t, "at its end", token, false)
-	token, err = f.RotateAgent(ctx, f.owner, "brief")
+	token, err = f.RotateAgent(ctx, f.owner, "brief", 0)
 	must(t, err)
 	f.pass(5*time.Minute - time.Millisecond)
 	f.lives(t, "rotated", token, true)

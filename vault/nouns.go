@@ -211,6 +211,27 @@ type Agent struct {
 	TokenTTL  time.Duration // how long a token lasts; 0: it does not end
 	ExpiresAt time.Time     // of the token; zero: never
 	RevokedAt time.Time     // of the token, until there is a new one; zero: it is not
+	Old       OldToken      // is good too, for a while
+}
+
+// An OldToken is the one that an agent had before. The zero OldToken is none.
+type OldToken struct {
+	Digest    [32]byte
+	ExpiresAt time.Time // as it was; zero: never
+	EndsAt    time.Time // when it stops working because there is a new one
+}
+
+// Works reports whether the old token is still good.
+func (o OldToken) Works(now time.Time) bool {
+	return now.Before(o.EndsAt) && (o.ExpiresAt.IsZero() || now.Before(o.ExpiresAt))
+}
+
+// knows reports whether the token of a digest is the agent's and good.
+func (a Agent) knows(digest [32]byte, now time.Time) bool {
+	if digest == a.Digest {
+		return !a.ended(now)
+	}
+	return digest == a.Old.Digest && a.Old.Works(now)
 }
 
 // ended is of the token.

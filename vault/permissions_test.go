@@ -155,7 +155,7 @@ func (f *fixture) commands(t *testing.T) []command {
 		{"RevokeSession", hiddenSession, changes, []any{f.sessionID}},
 		{"RevokeVault", vaultAdmins, changes, []any{"robot", mainVault}},
 		{"RollBackCredential", vaultMembers, changes, []any{mainVault, "STRIPE_KEY", int64(0)}},
-		{"RotateAgent", freshRobot, changes, []any{"robot"}},
+		{"RotateAgent", freshRobot, changes, []any{"robot", time.Minute}},
 		{"RotateAuthority", freshOwners, stores, []any{time.Hour}},
 		{"SeeServer", owners, reads, nil},
 		{"ServiceLimits", vaultProxies, reads, []any{mainVault, "stripe"}},

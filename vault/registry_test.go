@@ -195,7 +195,7 @@ func TestTheStoreHoldsNothingInClear(t *testing.T) {
 	signedIn, err := f.Login(t.Context(), "owner@example.com", []byte(password), "")
 	must(t, err)
 	login := signedIn.Token
-	rotated, err := f.RotateAgent(t.Context(), f.owner, "robot")
+	rotated, err := f.RotateAgent(t.Context(), f.owner, "robot", 0)
 	must(t, err)
 	_, err = f.Apply(t.Context(), f.owner, vault.Declaration{Vaults: []vault.VaultDeclaration{{Name: mainVault, Credentials: values("APPLIED", "sk_live_applied")}}})
 	must(t, err)

@@ -23,7 +23,7 @@ func TestServerInfo(t *testing.T) {
 		return s
 	}
 	s := look()
-	if s.Schema != 13 || !strings.HasPrefix(s.Go, "go") || s.Version == "" || s.Audit.Problem != "" || s.Audit.Segments != 1 ||
+	if s.Schema != 14 || !strings.HasPrefix(s.Go, "go") || s.Version == "" || s.Audit.Problem != "" || s.Audit.Segments != 1 ||
 		len(s.Listeners) != 2 || s.Listeners[0].URL != i.API || "http://"+s.Listeners[1].Address != i.Proxy {
 		t.Errorf("%+v", s)
 	}

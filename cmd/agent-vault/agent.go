@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -88,21 +89,30 @@ func agentListCommand() *cobra.Command {
 
 func agentRotateCommand() *cobra.Command {
 	var o output
+	var overlap time.Duration
 	c := &cobra.Command{
 		Use: "rotate NAME", Short: "Give an agent a new token, and print it",
-		Long:    "Give an agent a new token, and print it: it is shown only now. The old one stops\nworking at once, and what it has open is cut.",
-		Example: "  agent-vault agent rotate build-bot\n  TOKEN=$(agent-vault agent rotate build-bot)",
+		Long:    "Give an agent a new token, and print it: it is shown only now. The old one stops\nworking at once, and what it has open is cut; or with --overlap it works for so\nlong beside the new one, and no request fails.",
+		Example: "  agent-vault agent rotate build-bot\n  TOKEN=$(agent-vault agent rotate build-bot --overlap 10m)",
 		Args:    exactly("NAME"), ValidArgsFunction: arguments(agentNames),
 		RunE: func(c *cobra.Command, args []string) error {
+			if _, err := seconds(c, "overlap", 0, vault.MaxTokenOverlap); err != nil {
+				return err
+			}
+			old := "the old one no longer works"
+			if overlap > 0 {
+				old = "the old one works for " + shortDuration(overlap) + " more"
+			}
 			a, err := byPerson(c, func(client *api.Client) (api.AgentResponse, error) {
-				return client.RotateAgent(c.Context(), args[0])
+				return client.RotateAgentOver(c.Context(), args[0], overlap)
 			})
 			if err != nil {
 				return unlessListed(err, "agent list")
 			}
-			return o.printOnce(c, a, a.Token, fmt.Sprintf("This is the new token of the agent %s; the old one no longer works. It is shown only now.", a.AgentName))
+			return o.printOnce(c, a, a.Token, fmt.Sprintf("This is the new token of the agent %s; %s. It is shown only now.", a.AgentName, old))
 		},
 	}
+	c.Flags().DurationVar(&overlap, "overlap", 0, "for how long the old token works too: up to 24h")
 	o.add(c)
 	return c
 }

@@ -91,6 +91,7 @@ func (w *world) asksByPath() func() error {
 			return err
 		}
 		req.Header.Set("Authorization", "Bearer "+w.token)
+		req.Header.Set("X-Vault", "default")
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			return err
