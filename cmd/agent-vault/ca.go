@@ -13,7 +13,7 @@ import (
 )
 
 func caCommand() *cobra.Command {
-	return group("ca", "The local certificate authority", caExportCommand(), caShowCommand(), caRotateCommand(), caDoctorCommand())
+	return group("ca", "The local certificate authority", caExportCommand(), caShowCommand(), caInstallCommand(true), caInstallCommand(false), caRotateCommand(), caDoctorCommand())
 }
 
 func caShowCommand() *cobra.Command {
