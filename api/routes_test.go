@@ -357,7 +357,7 @@ func TestStoreFails(t *testing.T) {
 	}}
 	for _, r := range matrix {
 		if slices.Contains([]string{
-			"GET /health", "GET /ready", "GET /metrics", "GET /v1/mitm/ca.pem", "GET /v1/openapi.json", "GET /v1/skills/agent-vault", "GET /v1/catalog", "GET /v1/catalog/{name}", "GET /join/{token}",
+			"GET /health", "GET /ready", "GET /metrics", "GET /v1/mitm/ca.pem", "GET /v1/ca", "GET /v1/openapi.json", "GET /v1/skills/agent-vault", "GET /v1/catalog", "GET /v1/catalog/{name}", "GET /join/{token}",
 		}, r.route) {
 			continue // without the store
 		}
