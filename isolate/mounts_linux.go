@@ -234,24 +234,61 @@ func (s *setup) hosts() error {
 
 // hide puts something unreadable over each folder, and nothing over each file.
 // Both are of the mounts, so that no other name of theirs is made by renaming
-// what is above them.
+// what is above them; and that cannot be renamed, or a later command, whose
+// folders are looked for by their names, would find them under another one.
 func (s *setup) hide() error {
+	pinned := make(map[string]bool)
 	for _, path := range s.Hide {
-		info, err := os.Stat(path)
+		path, err := filepath.EvalSymlinks(path)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 			continue // the command does not reach it either
 		}
 		if err != nil {
 			return err
 		}
-		if !info.IsDir() {
-			err = coverFile(path)
-		} else if err = unix.Mount("tmpfs", path, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RDONLY, "mode=0000"); err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
+		if path == "/" {
+			return errors.New("/: nothing would be left to run")
 		}
-		if err != nil {
+		if err := pin(filepath.Dir(path), pinned); err != nil {
 			return err
 		}
+		if err := cover(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pin makes mounts of a folder and of those above it that the user could rename:
+// the kernel renames none.
+func pin(path string, pinned map[string]bool) error {
+	above := filepath.Dir(path)
+	if path == above || pinned[path] {
+		return nil
+	}
+	pinned[path] = true
+	if err := pin(above, pinned); err != nil {
+		return err
+	}
+	if unix.Access(above, unix.W_OK) != nil {
+		return nil
+	}
+	if err := unix.Mount(path, path, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+func cover(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return coverFile(path)
+	}
+	if err := unix.Mount("tmpfs", path, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC|unix.MS_RDONLY, "mode=0000"); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"--address", "vault", "vault", "list"}, "\"vault\" is not the address of a server\nhint: it looks like http://127.0.0.1:14321\n"},
 		{[]string{"auth", "login"}, "--email is missing\nhint: see: agent-vault auth login --help\n"},
 		{[]string{"apply"}, "-f is missing: it names the file, or - for standard input\nhint: see: agent-vault apply --help\n"},
-		{[]string{"ca", "export", "--format", "der"}, "--format is pem, not \"der\"\nhint: see: agent-vault ca export --help\n"},
+		{[]string{"ca", "export", "--format", "pfx"}, "--format is pem, der, p12, jks, bundle, nss, not \"pfx\"\nhint: see: agent-vault ca export --help\n"},
 	} {
 		var out, errs bytes.Buffer
 		status := run(context.Background(), tt.args, stdio{devNull(t), &out, &errs})

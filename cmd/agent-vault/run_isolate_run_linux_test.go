@@ -137,11 +137,10 @@ func TestIsolatedOnATerminal(t *testing.T) {
 	types("\x1a")
 	types("jobs; echo jobs-$((6+6))\n")
 	term.sees("jobs-12")
-	types("kill %1; exit 6\n")
-	types("exit 6\n") // bash warns once of jobs that are stopped
-	term.sees("exit")
+	types("disown -a; exit 6\n") // bash would warn of a job that is stopped
+	term.sees("\nexit")
 	types("echo back-$?-$((7+7))\n")
-	term.sees("-14")
+	term.sees("back-6-14")
 	types("exit\n")
 	if status, seen := term.ends(); status != 0 || !strings.Contains(seen, "Stopped") {
 		t.Errorf("status %d:\n%s", status, seen)
@@ -177,6 +176,7 @@ func TestNotIsolated(t *testing.T) {
 	inner := o.isolated(i, login, "--", "sh", "-c", `AGENT_VAULT_PROXY="$HTTPS_PROXY" exec "$0" vault run --isolate -- touch "$1"`, vault, ran)
 	refused(inner, 1, "cannot be isolated: new namespaces: ", "user.max_user_namespaces is 0", "--isolate out")
 	refused(o.isolated(i, login, "--hide", o.work, "--", "touch", ran), 1, "cannot be isolated: the working folder: permission denied")
+	refused(o.isolated(i, login, "--hide", "/", "--", "touch", ran), 1, "cannot be isolated: what is to be hidden: /: nothing would be left")
 	refused(o.isolated(i, login, "--hide", ran, "--", "touch", ran), 1, "--hide: stat "+ran+": no such file")
 	refused(o.isolated(i, login, "--keep-fd", "3", "--", "touch", ran), 1, "isolate keep-fd")
 	refused(o.isolated(i, login, "--proxy-socket", "x.sock", "--", "touch", ran), 1, "isolate proxy-socket")
@@ -229,6 +229,34 @@ func TestHiddenFile(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if b, rerr := os.ReadFile(file); rerr != nil || string(b) != o.targets.Secret || strings.Contains(string(out), "what") || !strings.Contains(string(out), "done\n") {
 		t.Errorf("%q, %v: %v %s", b, rerr, err, out)
+	}
+}
+
+// TestHiddenFoldersStay: a command cannot move what is hidden from it, nor what is
+// above, to where the next one would find it.
+func TestHiddenFoldersStay(t *testing.T) {
+	o := newOutside(t)
+	i := newInstance(t, "")
+	i.register()
+	login := i.login()
+	secret := filepath.Join(o.home, "a", "b", "c", "secret")
+	o.folder(filepath.Dir(secret))
+	o.check(os.WriteFile(secret, []byte("of the operator"), 0o644))
+	config := filepath.Join(o.home, ".config")
+	for _, path := range []string{config, filepath.Join(config, "agent-vault"), filepath.Join(o.home, ".local"), filepath.Join(o.home, ".local", "share"),
+		filepath.Join(o.home, "a"), filepath.Join(o.home, "a", "b"), filepath.Join(o.home, "a", "b", "c"), secret} {
+		out, err := o.isolated(i, login, "--hide", filepath.Dir(secret), "--", "mv", path, path+"-elsewhere").CombinedOutput()
+		if err == nil {
+			t.Errorf("%s was moved\n%s", path, out)
+		}
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+	// What is beside them is the command's as before.
+	out, err := o.isolated(i, login, "--", "sh", "-c", `mkdir "$0/x" && mv "$0/x" "$0/y" && rmdir "$0/y"`, config).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -29,6 +29,7 @@ import (
 //
 // The binary is on the PATH: exec agent-vault …
 func TestScript(t *testing.T) {
+	t.Parallel() // one of them waits until nobody has decided in time
 	bin := filepath.Dir(builtBinary(t))
 	testscript.Run(t, testscript.Params{
 		Dir:                filepath.Join("testdata", "script"),
