@@ -219,7 +219,8 @@ func (r *Registry) changeAgentOver(ctx context.Context, c Caller, act *action, m
 const MaxTokenOverlap = 24 * time.Hour
 
 // RotateAgent gives an agent a new token. The old one stops working before
-// this returns, or is good for the time of an overlap, if it still was.
+// this returns, or is good for the time of an overlap, if it still was: two are
+// good at once, never three.
 func (r *Registry) RotateAgent(ctx context.Context, c Caller, name string, overlap time.Duration) (token string, err error) {
 	if overlap < 0 || overlap > MaxTokenOverlap {
 		return "", badRequest("overlap: from 0 to %d seconds", int(MaxTokenOverlap.Seconds()))
@@ -231,6 +232,9 @@ func (r *Registry) RotateAgent(ctx context.Context, c Caller, name string, overl
 	token = NewToken(PrefixAgent)
 	_, err = r.changeAgent(ctx, c, actWidenAgent, name, what, func(_ Tx, a *Agent) error {
 		now := r.now()
+		if overlap > 0 && a.RevokedAt.IsZero() && now.Before(a.Old.EndsAt) {
+			return refuse(CodeConflict, "the token before is good until %s, and a third one is not kept; wait, or rotate without an overlap, which ends both", a.Old.EndsAt.UTC().Format(time.RFC3339))
+		}
 		old := OldToken{}
 		if overlap > 0 && a.RevokedAt.IsZero() && !a.ended(now) {
 			old = OldToken{Digest: a.Digest, ExpiresAt: a.ExpiresAt, EndsAt: now.Add(overlap)}

@@ -27,6 +27,7 @@ type trustStorePlace struct {
 	add, remove    func(ctx context.Context, name string, root *x509.Certificate) error
 	finish         func(ctx context.Context) error // after changes; nil: nothing
 	where, advised string
+	bySubject      bool // it calls a root by its common name
 }
 
 // StoreChange is what became of one root.
@@ -93,6 +94,9 @@ func (p *trustStorePlace) bring(ctx context.Context, store string, roots []*x509
 	for _, root := range roots {
 		sum := sha256.Sum256(root.Raw)
 		ch := StoreChange{store, p.where, "agent-vault-" + hex.EncodeToString(sum[:8]), hex.EncodeToString(sum[:]), "none"}
+		if p.bySubject {
+			ch.Name = root.Subject.CommonName
+		}
 		if p.has(ctx, ch.Name, root) != wanted {
 			change, done := p.remove, "removed"
 			if wanted {
@@ -172,15 +176,15 @@ func filesPlace(dir string, update []string) *trustStorePlace {
 func nssPlace(dir string) *trustStorePlace {
 	database := "sql:" + dir
 	return &trustStorePlace{
-		where: dir, advised: "close programs that have the database open, and look at its permissions",
-		has: func(ctx context.Context, _ string, root *x509.Certificate) bool {
-			return tool(ctx, nil, "certutil", "-d", database, "-L", "-n", root.Subject.CommonName) == nil
+		where: dir, bySubject: true, advised: "close programs that have the database open, and look at its permissions",
+		has: func(ctx context.Context, name string, _ *x509.Certificate) bool {
+			return tool(ctx, nil, "certutil", "-d", database, "-L", "-n", name) == nil
 		},
 		add: func(ctx context.Context, _ string, root *x509.Certificate) error {
 			return addToNSS(ctx, dir, asPEM(root))
 		},
-		remove: func(ctx context.Context, _ string, root *x509.Certificate) error {
-			return tool(ctx, nil, "certutil", "-d", database, "-D", "-n", root.Subject.CommonName)
+		remove: func(ctx context.Context, name string, _ *x509.Certificate) error {
+			return tool(ctx, nil, "certutil", "-d", database, "-D", "-n", name)
 		},
 	}
 }

@@ -44,6 +44,9 @@ func bypasses(entry, pattern string) bool {
 	pattern, _, _ = strings.Cut(pattern, "/")
 	host, below := strings.CutPrefix(strings.ToLower(withoutPort(pattern)), "*.")
 	entry = strings.ToLower(withoutPort(entry))
+	if named := strings.TrimRight(entry, "."); named != "" { // a name may end at the root
+		entry = named
+	}
 	addr, err := netip.ParseAddr(host)
 	isAddr := err == nil
 	if network, err := netip.ParsePrefix(entry); err == nil {

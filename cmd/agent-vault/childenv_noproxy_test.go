@@ -34,7 +34,7 @@ func TestNoProxyNeverHidesAService(t *testing.T) {
 	services := []string{"api.example.com", "*.wild.test", "port.test:8443", "path.test/v1/*", "192.0.2.7", "[2001:db8::1]:8443"}
 	hides := []string{
 		"*", "api.example.com", "API.Example.COM", "api.example.com:443", ".example.com", "example.com", "*.example.com", "com", "*.com", ".com",
-		"ple.com", "*example*", "api.*.com", "*.", ".",
+		"ple.com", "api.example.com.", ".example.com.", "example.com..", "api.example.com.:443", "com.", "wild.test.", "*example*", "api.*.com", "*.", ".",
 		"wild.test", "*.wild.test", ".wild.test", "a.wild.test", "b.a.wild.test:443", "test", "a*.wild.test", "10.*",
 		"port.test", "port.test:8443", "path.test", "192.0.2.7", "192.0.2.0/24", "0.0.0.0/0", "::ffff:192.0.2.7", "2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:8443", "2001:db8::/32",
 		"[", // no pattern of any kind: who knows

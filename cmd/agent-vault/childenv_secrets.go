@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"agentvault/broker/scrub"
 	"agentvault/vault"
 )
@@ -109,6 +111,16 @@ func holdsOthersToken(text, own string) bool {
 		}
 		text = text[1:]
 	}
+}
+
+// checkOpen refuses descriptors that --keep-fd cannot be for.
+func checkOpen(fds []int) error {
+	for _, fd := range fds {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); fd < 0 || err != nil {
+			return fmt.Errorf("--keep-fd: %d is not open", fd)
+		}
+	}
+	return nil
 }
 
 // checkKept refuses names that --keep-env cannot be for.

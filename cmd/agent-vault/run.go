@@ -93,12 +93,12 @@ func vaultRunCommand() *cobra.Command {
 				return misused(c, "--proxy-socket: the path is empty; is the variable that it comes from set?")
 			}
 			f.own.jvm = runtime.GOOS == "linux" && !c.Flags().Changed("proxy-port")
-			if err := checkKept(f.keepEnv); err != nil {
+			if err := errors.Join(checkKept(f.keepEnv), checkOpen(f.keepFDs)); err != nil {
 				return misused(c, "%s", err)
 			}
 			path, err := exec.LookPath(args[0])
 			switch {
-			case errors.Is(err, fs.ErrPermission):
+			case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EISDIR):
 				return &statusError{fmt.Errorf("%s: it is not a program that can be run", args[0]), 126}
 			case err != nil:
 				return &statusError{fmt.Errorf("%s: command not found", args[0]), 127}
@@ -288,12 +288,30 @@ func fromKeyboard(s os.Signal) bool {
 	return s == syscall.SIGINT || s == syscall.SIGQUIT || s == syscall.SIGWINCH
 }
 
+// privateFolder makes the folder of what the command is told to read. Its name
+// stands in variables that programs take apart at quotes.
+func privateFolder() (string, error) {
+	const todo = "set TMPDIR to the path of a folder that you can write, without quotes in it"
+	parent, err := filepath.Abs(os.TempDir()) // the command may go to another folder
+	if err != nil {
+		return "", err
+	}
+	if strings.ContainsAny(parent, "'\"\\\n") {
+		return "", hint(fmt.Errorf("temporary folder: %q has quotes in its name", parent), todo)
+	}
+	dir, err := os.MkdirTemp(parent, "agent-vault-run-") // mode 0700
+	if err != nil {
+		return "", hint(fmt.Errorf("temporary folder: %w", err), todo)
+	}
+	return dir, nil
+}
+
 // runChild runs the command and passes status and terminal through, and what
 // comes in by signals, which the caller has asked for.
 func runChild(path string, args []string, of childOf, signals <-chan os.Signal, std stdio) error {
-	dir, err := os.MkdirTemp("", "agent-vault-run-") // mode 0700
+	dir, err := privateFolder()
 	if err != nil {
-		return fmt.Errorf("temporary folder: %w", err)
+		return err
 	}
 	defer os.RemoveAll(dir)
 	env, err := of.environment(dir)
@@ -311,8 +329,13 @@ func runChild(path string, args []string, of childOf, signals <-chan os.Signal, 
 		return of.isolation.run(path, args, env, dir, signals, std)
 	}
 	cmd := &exec.Cmd{Path: path, Args: args, Env: env, Stdin: std.in, Stdout: std.out, Stderr: std.err}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("%s: %w", args[0], err)
+	switch err := cmd.Start(); {
+	case errors.Is(err, fs.ErrNotExist): // it was there just now
+		return &statusError{fmt.Errorf("%s: the interpreter that its first line names is not there", args[0]), 127}
+	case errors.Is(err, syscall.ENOEXEC):
+		return &statusError{hint(fmt.Errorf("%s: it is not a program that can be run", args[0]), "a script names its interpreter in the first line, as in #!/bin/sh"), 126}
+	case err != nil:
+		return &statusError{fmt.Errorf("%s: %w", args[0], err), 126}
 	}
 	ended, forwarded := make(chan struct{}), make(chan struct{})
 	go func() {

@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"os"
 	"os/exec"
 	"regexp"
@@ -166,5 +167,49 @@ func TestRunCleansUp(t *testing.T) {
 				t.Errorf("it leaves %v; the child saw %s", left, out)
 			}
 		})
+	}
+}
+
+// TestRunOddly: what cannot be run, or given to a command, is told from a command
+// that failed.
+func TestRunOddly(t *testing.T) {
+	needs(t, "sh")
+	i := newInstance(t, "")
+	i.register()
+	script := func(name, text string) string {
+		path := i.path(name)
+		if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	odd := i.path("it's")
+	if err := os.Mkdir(odd, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		env    string
+		args   []string
+		status int
+		want   string
+	}{
+		{"", []string{"--", script("no-first-line", "exit 0\n")}, 126, "it is not a program that can be run\nhint: a script names its interpreter"},
+		{"", []string{"--", script("no-interpreter", "#!/nowhere/sh\n")}, 127, "the interpreter that its first line names is not there"},
+		{"", []string{"--", i.dir}, 126, "it is not a program that can be run"},
+		{"", []string{"--", "no-such-command"}, 127, "command not found"},
+		{"", []string{"--keep-fd", "77", "--", "true"}, 2, "--keep-fd: 77 is not open"},
+		{"", []string{"--keep-fd", "-1", "--", "true"}, 2, "--keep-fd: -1 is not open"},
+		{"TMPDIR=" + odd, []string{"--", "true"}, 1, "has quotes in its name\nhint: set TMPDIR"},
+		{"TMPDIR=" + i.path("none"), []string{"--", "true"}, 1, "no such file or directory\nhint: set TMPDIR"},
+		{"TMPDIR=.", []string{"--", "sh", "-c", `cd / && test -r "$SSL_CERT_FILE"`}, 0, ""},
+	} {
+		_, errs, err := i.runWith([]string{tt.env}, append([]string{"vault", "run"}, tt.args...)...)
+		status := 0
+		if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+			status = exit.ExitCode()
+		}
+		if status != tt.status || !strings.Contains(errs, tt.want) || tt.want == "" && errs != "" {
+			t.Errorf("%s %q: status %d, want %d and %q:\n%s", tt.env, tt.args, status, tt.status, tt.want, errs)
+		}
 	}
 }
