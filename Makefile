@@ -60,7 +60,7 @@ fuzz:
 SUITES := $(CURDIR)/.suites
 SUITE := AGENT_VAULT_SUITES=$(SUITES) go test -count 1 -v -timeout 10m
 
-suites: conformance interop h2spec framing slowhttptest testssl axe aws oauth images
+suites: conformance interop h2spec framing slowhttptest testssl axe aws oauth
 
 conformance:
 	GOBIN=$(SUITES) go install $(addprefix connectrpc.com/conformance/cmd/,$(addsuffix @$(CONFORMANCE_VERSION),connectconformance referenceserver))
