@@ -172,7 +172,7 @@ func (r *Registry) FinishAuthority(ctx context.Context, c Caller) error {
 			return err
 		}
 		if a.Next == nil {
-			return refuse(CodeConflict, "the root is not being replaced; agent-vault ca rotate begins that")
+			return refuse(CodeConflict, "the root is not being replaced")
 		}
 		return errors.Join(tx.PutAuthority(a.promoted()), r.note(tx, c, actRotate, nil, "finish"))
 	})
