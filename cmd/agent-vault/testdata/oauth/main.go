@@ -26,6 +26,10 @@ import (
 	"golang.org/x/text/language"
 )
 
+// redirect is where apps are sent back to, on any port: a path of this server's own,
+// which is login.test.
+const redirect = "http://127.0.0.1/callback/login.test"
+
 func main() {
 	listen := flag.String("listen", "", "address")
 	issuer := flag.String("issuer", "", "URL")
@@ -44,7 +48,7 @@ func main() {
 		log.Fatal(err)
 	}
 	storage.RegisterClients(
-		storage.NativeClient("phone", "http://127.0.0.1/callback"),
+		storage.NativeClient("phone", redirect),
 		storage.WebClient("desktop", "desktop-secret"),
 		storage.WebClient("api", "api-secret"),
 	)
@@ -162,4 +166,4 @@ func (s *server) GetClientByClientID(ctx context.Context, id string) (op.Client,
 type desktop struct{ op.Client }
 
 func (desktop) ApplicationType() op.ApplicationType { return op.ApplicationTypeNative }
-func (desktop) RedirectURIs() []string              { return []string{"http://127.0.0.1/callback"} }
+func (desktop) RedirectURIs() []string              { return []string{redirect} }
