@@ -71,15 +71,7 @@ type issuer struct {
 // P-256, because Chromium refuses Ed25519, NSS cannot import it, and an RSA key
 // costs a hundred times as much.
 func Create(now time.Time) (*Authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("authority key: %w", err)
-	}
-	id, err := keyID(&key.PublicKey)
-	if err != nil {
-		return nil, err
-	}
-	serial, err := newSerial()
+	key, id, serial, err := newIssuer()
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +97,19 @@ func Create(now time.Time) (*Authority, error) {
 		return nil, fmt.Errorf("authority key: %w", err)
 	}
 	return Load(der, pkcs8, Options{})
+}
+
+// newIssuer makes what is new in each certificate that signs others. id names the
+// key.
+func newIssuer() (key *ecdsa.PrivateKey, id []byte, serial *big.Int, err error) {
+	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, nil, nil, fmt.Errorf("authority key: %w", err)
+	}
+	if id, err = keyID(&key.PublicKey); err != nil {
+		return nil, nil, nil, err
+	}
+	serial, err = newSerial()
+	return key, id, serial, err
 }
 
 // Load takes up the root of an earlier Create. It refuses a certificate that

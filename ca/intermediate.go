@@ -1,8 +1,6 @@
 package ca
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -77,15 +75,7 @@ func (a *Authority) intermediate(p part, hosts []string) (*issuer, error) {
 }
 
 func (a *Authority) newIntermediate(hosts []string, now time.Time) (*intermediate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	id, err := keyID(&key.PublicKey)
-	if err != nil {
-		return nil, err
-	}
-	serial, err := newSerial()
+	key, id, serial, err := newIssuer()
 	if err != nil {
 		return nil, err
 	}

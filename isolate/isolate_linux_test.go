@@ -123,8 +123,9 @@ func TestReasons(t *testing.T) {
 }
 
 func TestBelowEmptied(t *testing.T) {
+	const tmp = "/tmp"
 	for path, want := range map[string]bool{
-		"/tmp/a": true, "/tmp/": false, "/tmp": false, "/tmp/../home": false, "/run/user/1000": true, "/tmpfs/a": false, "/": false,
+		tmp + "/a": true, tmp + "/": false, tmp: false, tmp + "/../home": false, "/run/user/1000": true, tmp + "fs/a": false, "/": false,
 	} {
 		if got := belowEmptied(path); got != want {
 			t.Errorf("%s: %v", path, got)

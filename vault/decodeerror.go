@@ -19,7 +19,7 @@ func decodeError(service []byte, err error) error {
 	var named struct {
 		Name string `json:"name"`
 	}
-	_ = json.Unmarshal(service, &named) // as far as that goes
+	_ = json.Unmarshal(service, &named) // one that cannot be read has no name to tell
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
 		return fmt.Errorf("service %q: it has no field %s", named.Name, field)
 	}

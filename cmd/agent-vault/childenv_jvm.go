@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -10,15 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 
-	"software.sslmate.com/src/go-pkcs12"
+	"agentvault/ca"
 )
 
 // trustStoreVariable names the JVM's store, for programs that take no notice of
 // JAVA_TOOL_OPTIONS.
 const trustStoreVariable = "AGENT_VAULT_TRUSTSTORE"
-
-// trustStorePassword is what JVMs expect of a store that holds nothing secret.
-const trustStorePassword = pkcs12.DefaultPassword
 
 // addJVM writes the bundle as a JVM reads it, which replaces the JVM's own
 // roots, and says by system properties where it and the proxy are. JVMs send a
@@ -28,7 +23,7 @@ func (c childOf) addJVM(vars map[string]string, dir, bundle string) error {
 	if err != nil {
 		return err
 	}
-	store, err := trustStore(roots)
+	store, err := ca.TrustStorePKCS12(ca.Certificates(roots), ca.TrustStorePassword)
 	if err != nil {
 		return fmt.Errorf("the JVM's trust store: %w", err)
 	}
@@ -39,7 +34,7 @@ func (c childOf) addJVM(vars map[string]string, dir, bundle string) error {
 	options := []string{
 		"-Djavax.net.ssl.trustStore=" + path,
 		"-Djavax.net.ssl.trustStoreType=PKCS12",
-		"-Djavax.net.ssl.trustStorePassword=" + trustStorePassword,
+		"-Djavax.net.ssl.trustStorePassword=" + ca.TrustStorePassword,
 	}
 	options = append(options, c.jvmProxy(vars["NO_PROXY"])...)
 	for i, o := range options {
@@ -96,23 +91,4 @@ func nonProxyHosts(noProxy string) string {
 		hosts = append(hosts, "*."+name)
 	}
 	return strings.Join(hosts, "|")
-}
-
-// trustStore makes a PKCS #12 store of the certificates in a PEM bundle, each
-// marked as trusted. What is no certificate is left out, as elsewhere.
-func trustStore(bundle []byte) ([]byte, error) {
-	var entries []pkcs12.TrustStoreEntry
-	seen := make(map[string]bool)
-	for {
-		var block *pem.Block
-		if block, bundle = pem.Decode(bundle); block == nil {
-			return pkcs12.Modern2023.EncodeTrustStoreEntries(entries, trustStorePassword)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if block.Type != "CERTIFICATE" || err != nil || seen[string(block.Bytes)] {
-			continue
-		}
-		seen[string(block.Bytes)] = true
-		entries = append(entries, pkcs12.TrustStoreEntry{Cert: cert, FriendlyName: fmt.Sprintf("%d %s", len(entries), cert.Subject)})
-	}
 }

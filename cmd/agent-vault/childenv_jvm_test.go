@@ -24,11 +24,11 @@ func TestTrustStore(t *testing.T) {
 		pems = append(pems, a.PEM())
 	}
 	bundle := bytes.Join([][]byte{[]byte("# roots\n"), pems[0], []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), pems[1], pems[0]}, nil)
-	store, err := trustStore(bundle)
+	store, err := ca.TrustStorePKCS12(ca.Certificates(bundle), ca.TrustStorePassword)
 	if err != nil {
 		t.Fatal(err)
 	}
-	certs, err := pkcs12.DecodeTrustStore(store, trustStorePassword)
+	certs, err := pkcs12.DecodeTrustStore(store, ca.TrustStorePassword)
 	if err != nil || len(certs) != 2 {
 		t.Fatalf("%d certificates, %v; want each once, without what is none", len(certs), err)
 	}
@@ -68,7 +68,7 @@ func TestJVMOptions(t *testing.T) {
 		c := child()
 		c.jvmPort = port
 		vars := map[string]string{"JAVA_TOOL_OPTIONS": "-Dmine=1"}
-		if err := c.addJVM(vars, dir, write(t, "bundle.pem", "", 0o600)); err != nil {
+		if err := c.addJVM(vars, dir, write(t, "bundle.pem", testCA, 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		options := vars["JAVA_TOOL_OPTIONS"]

@@ -13,7 +13,19 @@ import (
 	"agentvault/api"
 )
 
-const testCA = "-----BEGIN CERTIFICATE-----\nvault\n-----END CERTIFICATE-----\n"
+// testCA is a root whose key is nowhere.
+const testCA = `-----BEGIN CERTIFICATE-----
+MIIBhjCCAS2gAwIBAgIQQug6CW5OrWmus9yU6PBU9DAKBggqhkjOPQQDAjAiMSAw
+HgYDVQQDExdBZ2VudCBWYXVsdCBDQSBjOWJmMmUwODAeFw0yNjAxMDEwMDAwMDBa
+Fw0zNjAxMDIwMDAwMDBaMCIxIDAeBgNVBAMTF0FnZW50IFZhdWx0IENBIGM5YmYy
+ZTA4MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEM8D13x0fHL3Tk3cKJ95yUWfP
+9nWz0UvVLWzBrPO5tYKy5m15wUOJ4hw82oBtlGwMmDLxAli3YL8zjejV7Nnl5aNF
+MEMwDgYDVR0PAQH/BAQDAgEGMBIGA1UdEwEB/wQIMAYBAf8CAQIwHQYDVR0OBBYE
+FMm/Lgj8840d1iqshbnRYiJdPYxAMAoGCCqGSM49BAMCA0cAMEQCIHs9ZBQTufkQ
+9q9IPY/dRcIF5KdMGzZB743TwgcTt0PMAiAq9OeP0Kv/z6aFgD38OKJjWxD1mosz
+wiJAx89e4ak7pg==
+-----END CERTIFICATE-----
+`
 
 // child is a session of a vault, for operators with these variables.
 func child(environ ...string) childOf {

@@ -90,7 +90,7 @@ grep -rsl "$AGENT_VAULT_SESSION_TOKEN" /etc /home /opt /root /run /srv /tmp /usr
 	// Two containers of one pod: the second has a port, and nothing else.
 	_, invite = w.invited("in-a-sidecar")
 	sidecar, _ := i.command(i.user, map[string]string{"invite": invite}, env, "/usr/local/bin/agent-vault", "vault", "run", "--invite", "--proxy-port", "--",
-		"/bin/sh", "-c", `touch /tmp/ready && echo "$HTTPS_PROXY" && exec cat`)
+		"/bin/sh", "-c", `touch "${TMPDIR:-/tmp}"/ready && echo "$HTTPS_PROXY" && exec cat`)
 	lives, err := sidecar.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -126,7 +126,9 @@ func echoed(network, address string) error {
 }
 
 func pingPong(c net.Conn) error {
-	_ = c.SetDeadline(time.Now().Add(time.Second))
+	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
+		return err
+	}
 	if _, err := io.WriteString(c, "ping"); err != nil {
 		return err
 	}
@@ -250,7 +252,7 @@ func withChild(do func(pid int) error) error {
 	if _, err = io.ReadFull(out, make([]byte, 1)); err == nil { // it runs
 		err = do(cmd.Process.Pid)
 	}
-	_ = in.Close()
+	_ = in.Close() // the shell may have ended
 	return errors.Join(err, cmd.Wait())
 }
 
