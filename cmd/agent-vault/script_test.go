@@ -16,7 +16,7 @@ import (
 // each in a folder and with a home of its own. Besides testscript's commands
 // there are:
 //
-//	server [FILE]         start a server in development mode, with FILE's keys
+//	server [FILE...]      start a server in development mode, with the files' keys
 //	                      added; sets AGENT_VAULT_ADDR and PROXY
 //	stopserver            stop the server that was started last
 //	origin FILE HOST...   start a TLS origin for hosts, and put into FILE the
@@ -29,7 +29,7 @@ import (
 //
 // The binary is on the PATH: exec agent-vault …
 func TestScript(t *testing.T) {
-	t.Parallel() // one of them waits until nobody has decided in time
+	t.Parallel() // some wait for what takes its time
 	bin := filepath.Dir(builtBinary(t))
 	testscript.Run(t, testscript.Params{
 		Dir:                filepath.Join("testdata", "script"),
@@ -58,8 +58,8 @@ func TestScript(t *testing.T) {
 
 func scriptServer(binary string) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
-		if neg || len(args) > 1 {
-			ts.Fatalf("usage: server [FILE]")
+		if neg {
+			ts.Fatalf("usage: server [FILE...]")
 		}
 		i := &instance{dir: ts.MkAbs(filepath.Join(ts.Getenv("WORK"), "server"))}
 		ts.Check(os.MkdirAll(i.dir, 0o700))
